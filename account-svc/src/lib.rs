@@ -1,0 +1,57 @@
+//! Accounts and sessions: registration, login, refresh, logout, profile, and the keys that sign
+//! access tokens.
+//!
+//! [`router`] is everything a process needs. Routes and handlers are in `routes`; what is below
+//! them (`accounts`, `sessions`, `keys`, `password`) knows no HTTP.
+
+mod accounts;
+mod attempts;
+mod config;
+mod fields;
+mod keys;
+mod password;
+mod routes;
+mod sessions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use cloudstore_service::{Result, auth::Verifier, rpc::Channel};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+/// The service's routes, to be merged and passed to `cloudstore_service::http::finish`.
+///
+/// Publishes a new signing key first, and goes on to replace it in the background until
+/// `shutdown`. `channel` leads to dbproxy.
+///
+/// # Errors
+/// When dbproxy does not take the key within half a minute.
+pub async fn router(
+    config: Config,
+    channel: Channel,
+    verifier: Verifier,
+    shutdown: CancellationToken,
+) -> Result<Router> {
+    let store = cloudstore_proto::account::account_store_client::AccountStoreClient::new(channel);
+    let signer = keys::Signer::start(store.clone(), config.key_rotation(), shutdown).await?;
+    let passwords = password::Passwords::new(config.hash_concurrency(), config.hash_queue)?;
+    let attempts = attempts::Attempts::new(config.login_attempts_per_minute);
+    let app = routes::App {
+        accounts: Arc::new(accounts::Accounts::new(
+            store.clone(),
+            passwords.clone(),
+            config.quota_bytes,
+        )),
+        sessions: Arc::new(sessions::Sessions::new(
+            store,
+            passwords,
+            attempts,
+            signer,
+            config.session_ttl(),
+        )),
+        verifier,
+    };
+    Ok(routes::routes(app))
+}

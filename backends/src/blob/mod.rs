@@ -1,0 +1,146 @@
+//! Durable storage of finished blobs.
+
+use std::{fs::File, io, ops::Range, path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use url::Url;
+
+pub mod fs;
+pub mod s3;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+/// Content as it comes: pieces of any size, ended by the first error.
+pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
+
+/// Name of a stored object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// A blob's content: `blobs/<2 hex>/<2 hex>/<blake3>`.
+    #[must_use]
+    pub fn blob(blake3: &[u8; 32]) -> Self {
+        let hex = hex::encode(blake3);
+        Self(format!("blobs/{}/{}/{hex}", &hex[..2], &hex[2..4]))
+    }
+
+    /// A blob's outboard, beside it. Blobs of one group have none: their root is the outboard.
+    #[must_use]
+    pub fn outboard(blake3: &[u8; 32]) -> Self {
+        Self(format!("{}.outboard", Self::blob(blake3).0))
+    }
+
+    /// The key as text: `/`-separated, only `[a-z0-9./]`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What [`BlobStore::put`] stores.
+pub enum Source {
+    /// A complete, already flushed file that does not change any more and stays until `put`
+    /// returns. The adapter may link it, copy it, or read it in parallel.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Content in memory (outboards).
+    Bytes(Bytes),
+    /// Content from elsewhere. A stream that ends before or goes on after `len` fails the put.
+    Stream {
+        /// Exact length in bytes.
+        len: u64,
+        /// The content.
+        stream: ByteStream,
+    },
+}
+
+impl Source {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::File { len, .. } | Self::Stream { len, .. } => *len,
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Is there nothing in it?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What is known of a stored object without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// Why a storage operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such object.
+    #[error("no such object in the blob store")]
+    NotFound,
+    /// The range does not lie inside the object.
+    #[error("the range lies outside the object")]
+    Range,
+    /// What was sent or stored has another length than announced.
+    #[error("expected {expected} bytes, found {found}")]
+    Length {
+        /// Announced.
+        expected: u64,
+        /// Seen.
+        found: u64,
+    },
+    /// The storage is full.
+    #[error("the blob store is full")]
+    Full,
+    /// Anything that may work when tried again.
+    #[error("blob store: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Where finished blobs live for good.
+///
+/// Objects are immutable and named by their content: two puts of one key carry the same bytes.
+#[async_trait]
+pub trait BlobStore: Send + Sync {
+    /// Stores an object, atomically: readers see nothing or all of it, also after a crash. When it
+    /// returns `Ok` the object survives loss of power, with the announced length verified. Putting
+    /// a key again is harmless, also at the same time. A put of the wrong length leaves nothing
+    /// that readers see; one that fails otherwise or is dropped leaves nothing or the whole object.
+    async fn put(&self, key: &Key, source: Source) -> Result<Stat, Error>;
+
+    /// Reads a non-empty range that lies inside the object. The stream yields exactly the range or
+    /// ends with an error, also when the object is deleted meanwhile.
+    async fn get(&self, key: &Key, range: Range<u64>) -> Result<ByteStream, Error>;
+
+    /// An open file for stores on this machine's disk, so that it can be read at offsets without
+    /// passing through a stream; `None` for remote ones. The open file stays readable when the
+    /// object is deleted.
+    async fn open_local(&self, key: &Key) -> Result<Option<File>, Error>;
+
+    /// `None` when there is no such object. Sees every finished put and delete.
+    async fn stat(&self, key: &Key) -> Result<Option<Stat>, Error>;
+
+    /// Removes an object. One that is not there is fine.
+    async fn delete(&self, key: &Key) -> Result<(), Error>;
+
+    /// A URL at which anybody can read the object for `ttl`; `None` when the store has no such
+    /// thing.
+    async fn presign_get(&self, key: &Key, ttl: Duration) -> Result<Option<Url>, Error>;
+
+    /// Is the store reachable and, where that can be seen without storing anything, writable? For
+    /// readiness checks; bounded to a few seconds.
+    async fn check(&self) -> Result<(), Error>;
+}

@@ -1,0 +1,9 @@
+//! The outside world behind ports of a few methods, and their adapters.
+//!
+//! A port's documentation says what callers may rely on; every adapter passes the port's contract
+//! suite (feature `testing`). Which adapter is used is decided in one place, `standalone`.
+
+pub mod blob;
+pub mod flush;
+pub mod queue;
+pub mod staging;

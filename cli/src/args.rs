@@ -1,0 +1,416 @@
+//! The command line: every command, argument and default. `--help` is the manual.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use cloudstore_proto::http::OnConflict;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 something failed, 2 usage, 3 not found, 4 authentication required,
+5 checksum mismatch, 6 network or server unavailable (try again), 130 interrupted.
+
+Files: credentials in $XDG_CONFIG_HOME/cloudstore (mode 0600), the state of unfinished transfers
+in $XDG_STATE_HOME/cloudstore. CLOUDSTORE_TOKEN, an access token, wins over stored credentials.";
+
+/// Keep files on a cloudstore server: resumable, verified, and instant for content it already has.
+#[derive(Debug, Parser)]
+#[command(name = "cloudstore", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// URL of the server [default: the profile's, else http://127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "URL", env = "CLOUDSTORE_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Which stored login to use
+    #[arg(long, global = true, value_name = "NAME", env = "CLOUDSTORE_PROFILE")]
+    #[arg(default_value = "default")]
+    pub(crate) profile: String,
+    /// Write data as JSON lines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more: each file, each retry
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Draw no progress bars (they appear only on a terminal anyway)
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// How often to repeat a request that met a broken connection or a busy server
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        env = "CLOUDSTORE_RETRIES",
+        default_value_t = 6
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) retries: u32,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server on this machine
+    Serve(crate::commands::serve::ServeArgs),
+    /// Create an account
+    Register(RegisterArgs),
+    /// Log in and store the credentials
+    Login(LoginArgs),
+    /// End this login, or all logins of the account
+    Logout(LogoutArgs),
+    /// Show the account: name, quota, room used
+    Whoami,
+    /// Send files and folders; running it again resumes
+    Upload(UploadArgs),
+    /// Fetch a file or a folder, verified; running it again resumes
+    Download(DownloadArgs),
+    /// List a folder
+    Ls(LsArgs),
+    /// Create a folder
+    Mkdir(MkdirArgs),
+    /// Rename or move a file or folder
+    Mv(MvArgs),
+    /// Delete a file or folder
+    Rm(RmArgs),
+    /// Write a file's content to stdout
+    Cat(CatArgs),
+    /// Show what the server knows of a file or folder
+    Stat(PathArg),
+    /// List or cancel unfinished uploads
+    Uploads(UploadsArgs),
+    /// Compare local files with the server by content
+    Verify(VerifyArgs),
+    /// Write a completion script for a shell to stdout
+    Completions(CompletionsArgs),
+}
+
+/// Blocking threads besides those that feed a transfer each: for hashing, writing and walking.
+const SPARE_THREADS: usize = 8;
+
+impl Command {
+    /// How many threads may block on files. The runtime starts a new one whenever none is idle at
+    /// that instant, which for tens of thousands of short reads adds up to its limit, and each
+    /// thread keeps memory. `None` for the runtime's own limit.
+    pub(crate) fn blocking_threads(&self) -> Option<usize> {
+        let transfers = match self {
+            Self::Serve(_) => return None,
+            Self::Upload(UploadArgs { pace, .. }) | Self::Download(DownloadArgs { pace, .. }) => {
+                usize::from(pace.transfers)
+            }
+            _ => 0,
+        };
+        Some(transfers + SPARE_THREADS)
+    }
+}
+
+/// `register`
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// 2 to 64 characters of a-z A-Z 0-9 . _ -; asked for on a terminal
+    pub(crate) username: Option<String>,
+    /// Read the password from the first line of stdin
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Mail address
+    #[arg(long)]
+    pub(crate) email: Option<String>,
+    /// Name to show
+    #[arg(long)]
+    pub(crate) display_name: Option<String>,
+}
+
+/// `login`
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// As registered; asked for on a terminal
+    pub(crate) username: Option<String>,
+    /// Read the password from the first line of stdin
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+}
+
+/// `logout`
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// End every session of the account, on all devices
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `upload`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Where things go: `upload a.txt --to /docs` makes /docs/a.txt. `upload DIR --to /docs` makes
+/docs/DIR and below; `upload DIR/ --to /docs` (with the slash) puts the contents of DIR into
+/docs. Empty folders are created too. `upload - --to /docs/log.txt` sends stdin.
+
+Patterns: `*.o` matches a name at any depth, `/build` or `a/*.o` match from the top of each
+uploaded folder, `**` crosses folders. An excluded folder is not entered.
+
+Content that the server already has is not sent again (\"already on server, 0 B sent\"). After an
+interruption run the same command again: what arrived is kept.")]
+pub(crate) struct UploadArgs {
+    /// Files and folders; `-` is stdin
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Remote folder to put them in (for stdin: the remote file); created if missing
+    #[arg(long, value_name = "REMOTE")]
+    pub(crate) to: Option<String>,
+    /// What to do when a name is taken by other content
+    #[arg(long, value_enum, default_value_t = Conflict::Fail)]
+    pub(crate) on_conflict: Conflict,
+    /// Send only files that match
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Leave out files and folders that match
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Send what symbolic links point to instead of skipping them
+    #[arg(long)]
+    pub(crate) follow_symlinks: bool,
+    /// Only say what would be sent
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How much at a time
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+}
+
+/// How much at a time; `upload` and `download`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Pace {
+    /// Requests with content at a time
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub(crate) transfers: u16,
+    /// Bytes a second over all transfers: 500K, 10M, 1.5G (binary units)
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) bwlimit: Option<u64>,
+}
+
+/// Values of `--on-conflict`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Conflict {
+    /// The file counts as failed
+    Fail,
+    /// The new file takes the place of the old one
+    Replace,
+    /// The new file is called `name (1).ext`
+    Rename,
+}
+
+impl From<Conflict> for OnConflict {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::Fail => Self::Fail,
+            Conflict::Replace => Self::Replace,
+            Conflict::Rename => Self::Rename,
+        }
+    }
+}
+
+/// `download`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Where things go: `download /docs/a.txt` makes ./a.txt; `download /docs/a.txt b.txt` makes b.txt,
+or b.txt/a.txt if b.txt is a folder. `download /docs out` makes out/docs and below;
+`download /docs/ out` (with the slash) puts the contents of /docs into out.
+
+Files that are already there with the same content are not fetched again; other content is
+replaced once the new content has been verified.")]
+pub(crate) struct DownloadArgs {
+    /// Remote file or folder
+    pub(crate) remote: String,
+    /// Where to put it [default: the current folder]
+    pub(crate) local: Option<PathBuf>,
+    /// How much at a time
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+}
+
+/// `ls`
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// Remote folder or file
+    #[arg(default_value = "/")]
+    pub(crate) path: String,
+    /// With size and modification time
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// With everything below
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+/// `mkdir`
+#[derive(Debug, Args)]
+pub(crate) struct MkdirArgs {
+    /// Remote folder
+    pub(crate) path: String,
+    /// Create missing parents too, and accept an existing folder
+    #[arg(short, long)]
+    pub(crate) parents: bool,
+}
+
+/// `mv`
+#[derive(Debug, Args)]
+#[command(after_help = "TO is the new path, or, with a trailing slash, the folder to move into.")]
+pub(crate) struct MvArgs {
+    /// Remote file or folder
+    pub(crate) from: String,
+    /// Its new path
+    pub(crate) to: String,
+}
+
+/// `rm`
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Remote files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// Folders too, with everything in them
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+/// `cat`
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    /// Remote file
+    pub(crate) path: String,
+    /// Only these bytes: FIRST-LAST (inclusive), FIRST- or -COUNT from the end
+    #[arg(long, value_name = "RANGE", value_parser = parse_range, allow_hyphen_values = true)]
+    pub(crate) range: Option<String>,
+}
+
+/// A command about one remote path.
+#[derive(Debug, Args)]
+pub(crate) struct PathArg {
+    /// Remote file or folder
+    pub(crate) path: String,
+}
+
+/// `uploads`
+#[derive(Debug, Args)]
+pub(crate) struct UploadsArgs {
+    /// Default: list
+    #[command(subcommand)]
+    pub(crate) action: Option<UploadsAction>,
+}
+
+/// What to do with unfinished uploads.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UploadsAction {
+    /// Show the account's unfinished uploads, from any device
+    List,
+    /// Drop unfinished uploads and what was received of them
+    Cancel {
+        /// As `uploads list` shows them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+LOCAL and REMOTE are the two files, or the two folders, to compare. Every local file is read.
+Exit code 5 if any content differs, 1 if files exist on one side only.")]
+pub(crate) struct VerifyArgs {
+    /// Local file or folder
+    pub(crate) local: PathBuf,
+    /// Remote file or folder
+    pub(crate) remote: String,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `10M` and the like, in bytes a second.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        other => return Err(format!("unknown unit '{other}', use K, M or G")),
+    };
+    let number: f64 = digits.parse().map_err(|_| "not a number".to_owned())?;
+    let rate = number * unit;
+    if !(1.0..=1e15).contains(&rate) {
+        return Err("must be at least 1 byte a second".to_owned());
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "range checked"
+    )]
+    Ok(rate as u64)
+}
+
+/// Checks `FIRST-LAST`, `FIRST-` and `-COUNT`; the text goes to the server as it is.
+fn parse_range(text: &str) -> Result<String, String> {
+    let wrong = || "expected FIRST-LAST, FIRST- or -COUNT".to_owned();
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let number = |text: &str| match text {
+        "" => Ok(None),
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse::<u64>().map(Some).map_err(|_| wrong())
+        }
+        _ => Err(wrong()),
+    };
+    match (number(first)?, number(last)?) {
+        (None, None) => Err(wrong()),
+        (Some(first), Some(last)) if last < first => Err("LAST is before FIRST".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(parse_rate("500"), Ok(500));
+        assert_eq!(parse_rate("1.5K"), Ok(1536));
+        assert_eq!(parse_rate("10M"), Ok(10 << 20));
+        for wrong in ["", "M", "0", "-1", "5x", "NaN", "1e400"] {
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        for good in ["0-0", "5-", "-5", "10-20"] {
+            assert_eq!(parse_range(good).as_deref(), Ok(good));
+        }
+        for wrong in ["", "-", "5", "9-3", "a-b", "1-2-3", "+1-2", "0-1,3-4"] {
+            assert!(parse_range(wrong).is_err(), "{wrong}");
+        }
+    }
+}

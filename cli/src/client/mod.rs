@@ -1,0 +1,115 @@
+//! The HTTP API, typed. Every call retries, refreshes the login and turns problems into errors.
+
+mod api;
+mod auth;
+pub(crate) mod body;
+mod retry;
+pub(crate) mod throttle;
+pub(crate) mod tree;
+pub(crate) mod wire;
+
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Response;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use self::wire::{Answer, Json, Request, Trouble, Wire};
+pub(crate) use self::{
+    api::Content,
+    auth::{Auth, logged_out},
+    retry::Backoff,
+};
+use crate::error::{Error, Result};
+
+/// Everything but the unreserved characters of RFC 3986.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A server and a login. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Client(Arc<Inner>);
+
+struct Inner {
+    wire: Wire,
+    auth: Auth,
+}
+
+impl Client {
+    /// Speaks over `wire` as `auth`.
+    pub(crate) fn new(wire: Wire, auth: Auth) -> Self {
+        Self(Arc::new(Inner { wire, auth }))
+    }
+
+    /// The server's URL.
+    pub(crate) fn base(&self) -> &Url {
+        self.0.wire.base()
+    }
+
+    /// A fresh count of repetitions.
+    pub(crate) fn backoff(&self) -> Backoff {
+        self.0.wire.backoff()
+    }
+
+    /// For the user, naming the server.
+    pub(crate) fn error(&self, trouble: Trouble) -> Error {
+        trouble.into_error(self.base())
+    }
+
+    /// A JSON answer.
+    async fn fetch<T: DeserializeOwned + Send>(&self, request: Request) -> Result<T> {
+        Ok(self.run::<Json<T>>(request).await?.0)
+    }
+
+    /// An answer without content.
+    async fn execute(&self, request: Request) -> Result<()> {
+        self.run(request).await
+    }
+
+    /// The head of an answer whose body is read by the caller.
+    async fn open(&self, request: Request) -> Result<Response> {
+        self.run(request).await
+    }
+
+    async fn run<T: Answer>(&self, mut request: Request) -> Result<T> {
+        let Inner { wire, auth } = &*self.0;
+        let token = auth.bearer(wire).await?;
+        let trouble = match wire.run(&mut request, token.as_deref()).await {
+            Ok(value) => return Ok(value),
+            Err(trouble) => trouble,
+        };
+        if let Some(token) = token.filter(|_| trouble.is_unauthenticated() && request.can_be_sent())
+            && let Some(token) = auth.renew(wire, &token).await?
+        {
+            let again = wire.run(&mut request, Some(&token)).await;
+            return again.map_err(|trouble| self.error(trouble));
+        }
+        Err(self.error(trouble))
+    }
+}
+
+/// Percent-encodes each name of a normalised remote path; empty for the root.
+pub(crate) fn encode_path(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len() + 8);
+    for segment in cloudstore_proto::path::segments(path) {
+        encoded.push('/');
+        encoded.extend(utf8_percent_encode(segment, SEGMENT));
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_never_change_the_shape_of_a_url() {
+        assert_eq!(encode_path("/"), "");
+        assert_eq!(encode_path("/a b/c%2Fd?e#f"), "/a%20b/c%252Fd%3Fe%23f");
+        assert_eq!(encode_path("/ü/x.tar.gz~"), "/%C3%BC/x.tar.gz~");
+    }
+}

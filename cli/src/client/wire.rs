@@ -1,0 +1,463 @@
+//! One request on the wire: built from a [`Request`], repeated while that can help, its failure
+//! turned into a [`Trouble`]. Knows nothing of logins.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use cloudstore_proto::http::Problem;
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use url::Url;
+
+use super::{
+    body::{Activity, FileBody},
+    retry::{self, Backoff},
+};
+use crate::{
+    error::{Error, Exit, Result},
+    output::Out,
+};
+
+/// Connecting takes at most this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No byte in either direction for this long: the connection counts as broken. Longer than the
+/// server's own limits, so that its answer arrives first.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Shorter than the idle time after which servers and gateways usually close a connection.
+const IDLE_CONNECTION: Duration = Duration::from_secs(20);
+/// Connections besides those with content: metadata, batches, refreshes.
+const SPARE_CONNECTIONS: usize = 8;
+
+/// What is sent along.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// Nothing.
+    None,
+    /// A JSON document.
+    Json(Bytes),
+    /// Content that is in memory.
+    Bytes(Bytes),
+    /// A range of a local file; read anew for each attempt.
+    File(FileBody),
+    /// Content that can be sent once.
+    Once(Option<reqwest::Body>),
+}
+
+/// A request, which can be repeated unless its payload can be sent only once.
+#[derive(Debug)]
+pub(crate) struct Request {
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+    payload: Payload,
+    repeatable: bool,
+    patience: Option<Duration>,
+}
+
+impl Request {
+    /// `path` is absolute and percent-encoded.
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            payload: Payload::None,
+            repeatable: true,
+            patience: Some(PATIENCE),
+        }
+    }
+
+    /// A query parameter.
+    pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// A header.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// A JSON body.
+    pub(crate) fn json(mut self, value: &impl Serialize) -> Result<Self> {
+        let json = serde_json::to_vec(value)
+            .map_err(|error| Error::new(Exit::Failed, format!("cannot write JSON: {error}")))?;
+        self.payload = Payload::Json(json.into());
+        Ok(self)
+    }
+
+    /// A body.
+    pub(crate) fn payload(mut self, payload: Payload) -> Self {
+        if matches!(payload, Payload::Once(_)) {
+            self.repeatable = false;
+            // Whoever fills the stream may take a rest.
+            self.patience = None;
+        }
+        self.payload = payload;
+        self
+    }
+
+    /// Doing it twice is not the same as doing it once: no repetition after a broken connection.
+    pub(crate) fn once(mut self) -> Self {
+        self.repeatable = false;
+        self
+    }
+
+    /// How long the answer may take when nothing is being sent.
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// The payload is still there for another attempt.
+    pub(crate) fn can_be_sent(&self) -> bool {
+        !matches!(self.payload, Payload::Once(None))
+    }
+}
+
+/// Why there is no good answer.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The server said no.
+    Problem {
+        problem: Box<Problem>,
+        retry_after: Option<Duration>,
+    },
+    /// The connection failed. `sent`: the request may have had its effect.
+    Broken { why: String, sent: bool },
+    /// The answer makes no sense.
+    Garbled(String),
+    /// A local failure.
+    Local(Error),
+}
+
+impl Trouble {
+    /// The server does not accept the token.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.status == 401)
+    }
+
+    fn is_worth_repeating(&self, repeatable: bool) -> bool {
+        match self {
+            Self::Problem { problem, .. } => retry::is_retryable(problem.status, problem.slug()),
+            Self::Broken { sent, .. } => repeatable || !sent,
+            Self::Garbled(_) | Self::Local(_) => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Problem { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// For the user.
+    pub(crate) fn into_error(self, base: &Url) -> Error {
+        match self {
+            Self::Problem { problem, .. } => Error::problem(*problem),
+            Self::Broken { why, sent: false } => Error::new(Exit::Network, why)
+                .during(format!("cannot reach {base}"))
+                .advise("check the address (--server) and that the server is running"),
+            Self::Broken { why, sent: true } => Error::new(Exit::Network, why)
+                .during(format!("lost the connection to {base}"))
+                .advise("run the same command again"),
+            Self::Garbled(why) => Error::new(Exit::Failed, why)
+                .during(format!("cannot understand the answer of {base}"))
+                .advise("check that it is a cloudstore server of a compatible version"),
+            Self::Local(error) => error,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Trouble {
+    fn from(error: reqwest::Error) -> Self {
+        let sent = !error.is_connect() && !error.is_builder();
+        Self::Broken {
+            why: innermost(&error),
+            sent,
+        }
+    }
+}
+
+/// The last cause says most: `connection refused`.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The way to one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    http: reqwest::Client,
+    base: Url,
+    retries: u32,
+    out: Out,
+}
+
+impl Wire {
+    /// Keeps connections for `transfers` requests with content at a time.
+    pub(crate) fn new(base: Url, transfers: usize, retries: u32, out: Out) -> Result<Self> {
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("cloudstore/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(transfers + SPARE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            // A redirect would carry the token to a place that the user did not name.
+            .redirect(reqwest::redirect::Policy::none());
+        let builder = if is_loopback(&base) {
+            builder.no_proxy()
+        } else {
+            builder
+        };
+        let http = builder.build().map_err(|error| {
+            Error::new(Exit::Failed, innermost(&error)).during("cannot set up the HTTP client")
+        })?;
+        Ok(Self {
+            http,
+            base,
+            retries,
+            out,
+        })
+    }
+
+    /// The server's URL.
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// A fresh count of repetitions.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.retries)
+    }
+
+    /// Sends and reads the answer, and repeats both while that can help.
+    pub(crate) async fn run<T: Answer>(
+        &self,
+        request: &mut Request,
+        token: Option<&str>,
+    ) -> Result<T, Trouble> {
+        let mut backoff = self.backoff();
+        loop {
+            let trouble = match self.respond(request, token).await {
+                Ok(response) => match T::read(response).await {
+                    Ok(value) => return Ok(value),
+                    Err(trouble) => trouble,
+                },
+                Err(trouble) => trouble,
+            };
+            if !trouble.is_worth_repeating(request.repeatable) || !request.can_be_sent() {
+                return Err(trouble);
+            }
+            let Some(wait) = backoff.next(trouble.retry_after()) else {
+                return Err(trouble);
+            };
+            self.out.detail(format_args!(
+                "{} {} failed, next try in {:.1} s: {}",
+                request.method,
+                request.path,
+                wait.as_secs_f64(),
+                describe(&trouble),
+            ));
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One attempt: the head of a good answer, or the problem.
+    async fn respond(
+        &self,
+        request: &mut Request,
+        token: Option<&str>,
+    ) -> Result<Response, Trouble> {
+        let activity = Activity::default();
+        let send = self.build(request, token, &activity)?.send();
+        tokio::pin!(send);
+        let response = loop {
+            let Some(patience) = request.patience else {
+                break send.await?;
+            };
+            let seen = activity.bytes();
+            match tokio::time::timeout(patience, &mut send).await {
+                Ok(response) => break response?,
+                // Slow is not broken.
+                Err(_) if activity.bytes() != seen => {}
+                Err(_) => return Err(stalled()),
+            }
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(refusal(response).await)
+    }
+
+    fn build(
+        &self,
+        request: &mut Request,
+        token: Option<&str>,
+        activity: &Activity,
+    ) -> Result<reqwest::RequestBuilder, Trouble> {
+        let mut url = self.base.clone();
+        let path = format!("{}{}", self.base.path().trim_end_matches('/'), request.path);
+        url.set_path(&path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let mut builder = self.http.request(request.method.clone(), url);
+        builder = builder.headers(request.headers.clone());
+        if let Some(token) = token {
+            builder = builder.bearer_auth(token);
+        }
+        Ok(match &mut request.payload {
+            Payload::None => builder,
+            Payload::Json(json) => builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(json.clone()),
+            Payload::Bytes(bytes) => builder.body(bytes.clone()),
+            Payload::File(file) => builder.body(file.open(activity)),
+            Payload::Once(body) => match body.take() {
+                Some(body) => builder.body(body),
+                None => {
+                    let error = Error::new(Exit::Failed, "the input was already consumed");
+                    return Err(Trouble::Local(error));
+                }
+            },
+        })
+    }
+}
+
+fn describe(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::Problem { problem, .. } => format!("{} {}", problem.status, problem.slug()),
+        Trouble::Broken { why, .. } | Trouble::Garbled(why) => why.clone(),
+        Trouble::Local(error) => error.to_string(),
+    }
+}
+
+fn stalled() -> Trouble {
+    let why = format!("nothing moved for {} s", PATIENCE.as_secs());
+    Trouble::Broken { why, sent: true }
+}
+
+/// Waits for a piece of an answer's body, but not for ever.
+pub(crate) async fn within<T>(
+    step: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, Trouble> {
+    match tokio::time::timeout(PATIENCE, step).await {
+        Ok(result) => Ok(result.map_err(|error| Trouble::Broken {
+            why: innermost(&error),
+            sent: true,
+        })?),
+        Err(_) => Err(stalled()),
+    }
+}
+
+/// How the body of a good answer is taken.
+pub(crate) trait Answer: Sized + Send {
+    /// Reads it, or not.
+    fn read(response: Response) -> impl Future<Output = Result<Self, Trouble>> + Send;
+}
+
+/// A JSON document.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> Answer for Json<T> {
+    async fn read(response: Response) -> Result<Self, Trouble> {
+        let body = within(response.bytes()).await?;
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| Trouble::Garbled(error.to_string()))
+    }
+}
+
+/// An answer that says nothing; read to its end, so that its connection can be used again.
+impl Answer for () {
+    async fn read(response: Response) -> Result<Self, Trouble> {
+        within(response.bytes()).await.map(drop)
+    }
+}
+
+/// Read by whoever asked.
+impl Answer for Response {
+    async fn read(response: Response) -> Result<Self, Trouble> {
+        Ok(response)
+    }
+}
+
+/// A refusal as a problem, also if something between us and the server wrote it.
+async fn refusal(response: Response) -> Trouble {
+    let status = response.status();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| retry::retry_after(value, SystemTime::now()));
+    let body = match within(response.bytes()).await {
+        Ok(body) => body,
+        Err(trouble) => return trouble,
+    };
+    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| plain_problem(status));
+    Trouble::Problem {
+        problem: Box::new(problem),
+        retry_after,
+    }
+}
+
+fn plain_problem(status: StatusCode) -> Problem {
+    Problem {
+        kind: "about:blank".to_owned(),
+        title: format!("the server answered with status {status}"),
+        status: status.as_u16(),
+        detail: String::new(),
+        request_id: String::new(),
+        extensions: serde_json::Map::new(),
+    }
+}
+
+/// A proxy cannot reach this machine's own loopback.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_requests_are_repeated_after_they_were_sent() {
+        let broken = |sent| Trouble::Broken {
+            why: String::new(),
+            sent,
+        };
+        assert!(broken(true).is_worth_repeating(true));
+        assert!(!broken(true).is_worth_repeating(false));
+        assert!(broken(false).is_worth_repeating(false), "it never arrived");
+        assert!(!Trouble::Garbled(String::new()).is_worth_repeating(true));
+    }
+
+    #[test]
+    fn loopback_needs_no_proxy() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost", true),
+            ("http://[::1]:1", true),
+            ("https://files.example.org", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! What a request must look like before it reaches a store. Shared by every adapter.
+//!
+//! The services validate what users send; these checks keep a faulty caller from writing rows
+//! that nobody could read again.
+
+use cloudstore_proto::{account::*, file::*, http::MAX_BATCH, path, transfer::*, upload::*};
+use cloudstore_service::{Kind, Problem, Result};
+
+/// Largest size of one file: far beyond any, and far from overflowing sums of sizes.
+pub const MAX_FILE_BYTES: i64 = 1 << 50;
+/// Largest quota, likewise.
+pub const MAX_QUOTA_BYTES: i64 = 1 << 60;
+/// Largest page and most rows that one maintenance call works on: bounds its time as the one
+/// writer.
+pub const MAX_ROWS: u32 = 1_000;
+/// Ids in one question about staged copies: 100,000 x 16 bytes stay well below a message's limit.
+pub const MAX_STAGING_IDS: usize = 100_000;
+/// Bytes of free text (names of people, nodes and workers, media types, hashes of passwords).
+pub const MAX_TEXT_BYTES: usize = 1_024;
+/// Longest lease, lifetime or grace period: ten years.
+const MAX_DURATION_MS: i64 = 10 * 365 * 24 * 3_600 * 1_000;
+
+/// Validates a request.
+pub trait Check {
+    /// Refuses what no correct caller sends.
+    ///
+    /// # Errors
+    /// `MalformedRequest`, and `InvalidPath` for paths that are not in normal form.
+    fn check(&self) -> Result<()>;
+}
+
+/// Rows a call may answer with or work on: 0 means the most.
+#[must_use]
+pub fn limit(requested: u32) -> u32 {
+    match requested {
+        0 => MAX_ROWS,
+        limit => limit.min(MAX_ROWS),
+    }
+}
+
+fn malformed(detail: String) -> Problem {
+    Problem::new(Kind::MalformedRequest, detail)
+}
+
+fn length(name: &str, bytes: &[u8], expected: usize) -> Result<()> {
+    if bytes.len() == expected {
+        return Ok(());
+    }
+    Err(malformed(format!(
+        "{name} has {} bytes instead of {expected}",
+        bytes.len()
+    )))
+}
+
+fn id(bytes: &[u8]) -> Result<()> {
+    length("an id", bytes, 16)
+}
+
+fn optional(name: &str, bytes: &[u8], expected: usize) -> Result<()> {
+    if bytes.is_empty() {
+        Ok(())
+    } else {
+        length(name, bytes, expected)
+    }
+}
+
+fn blake3(bytes: &[u8]) -> Result<()> {
+    length("a BLAKE3 digest", bytes, 32)
+}
+
+fn digests(digests: &Digests) -> Result<()> {
+    optional("a BLAKE3 digest", &digests.blake3, 32)?;
+    known_digests(&digests.sha256, &digests.sha1)
+}
+
+fn known_digests(sha256: &[u8], sha1: &[u8]) -> Result<()> {
+    optional("a SHA-256 digest", sha256, 32)?;
+    optional("a SHA-1 digest", sha1, 20)
+}
+
+fn range(name: &str, value: i64, max: i64) -> Result<()> {
+    if (0..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(malformed(format!("{name} must lie between 0 and {max}")))
+}
+
+fn duration(name: &str, ms: i64) -> Result<()> {
+    range(name, ms, MAX_DURATION_MS)
+}
+
+fn text(name: &str, text: &str) -> Result<()> {
+    if text.len() <= MAX_TEXT_BYTES {
+        return Ok(());
+    }
+    Err(malformed(format!(
+        "{name} is longer than {MAX_TEXT_BYTES} bytes"
+    )))
+}
+
+fn name(what: &str, value: &str) -> Result<()> {
+    if value.is_empty() {
+        return Err(malformed(format!("{what} is empty")));
+    }
+    text(what, value)
+}
+
+fn count(name: &str, count: usize, max: usize) -> Result<()> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(malformed(format!("more than {max} {name} in one call")))
+}
+
+fn normal(given: &str, normal: &str) -> Result<()> {
+    if given == normal {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::InvalidPath,
+        "the path is not in its normal form",
+    ))
+}
+
+/// A path that names something.
+fn existing_path(path: &str) -> Result<()> {
+    normal(path, &path::normalize(path)?)
+}
+
+/// A path of an entry that is to be made.
+fn new_path(path: &str) -> Result<()> {
+    normal(path, &path::normalize_new(path)?)
+}
+
+fn on_conflict(value: i32) -> Result<()> {
+    OnConflict::try_from(value)
+        .map(|_| ())
+        .map_err(|_| malformed(format!("{value} is no conflict rule")))
+}
+
+/// One entry of a batch.
+///
+/// # Errors
+/// As [`Check::check`].
+pub fn begin_upload(entry: &BeginUpload) -> Result<()> {
+    id(&entry.id)?;
+    new_path(&entry.path)?;
+    range("the size", entry.size, MAX_FILE_BYTES)?;
+    digests(entry.digests.as_ref().unwrap_or(&Digests::default()))?;
+    on_conflict(entry.on_conflict)?;
+    range("the chunk size", entry.chunk_size, MAX_FILE_BYTES)?;
+    text("the media type", &entry.media_type)
+}
+
+macro_rules! checks {
+    ($($request:ident |$r:ident| $check:expr;)*) => {
+        $(impl Check for $request {
+            fn check(&self) -> Result<()> {
+                let $r = self;
+                $check
+            }
+        })*
+    };
+}
+
+checks! {
+    CreateAccountRequest |r| {
+        id(&r.id)?;
+        name("the username", &r.username)?;
+        name("the password hash", &r.password_hash)?;
+        text("the e-mail address", &r.email)?;
+        text("the display name", &r.display_name)?;
+        range("the quota", r.quota_bytes, MAX_QUOTA_BYTES)
+    };
+    GetAccountRequest |r| id(&r.id);
+    FindCredentialsRequest |r| text("the username", &r.username);
+    UpdateAccountRequest |r| {
+        id(&r.id)?;
+        text("the e-mail address", r.email())?;
+        text("the display name", r.display_name())
+    };
+    SetPasswordRequest |r| {
+        id(&r.id)?;
+        optional("the id of the session that stays", &r.keep_session_id, 16)?;
+        text("the old password hash", &r.old_password_hash)?;
+        name("the new password hash", &r.new_password_hash)
+    };
+    CreateSessionRequest |r| {
+        id(&r.id)?;
+        id(&r.account_id)?;
+        length("a refresh token hash", &r.refresh_hash, 32)?;
+        duration("the lifetime", r.lifetime_ms)
+    };
+    RotateSessionRequest |r| {
+        length("a refresh token hash", &r.old_refresh_hash, 32)?;
+        length("a refresh token hash", &r.new_refresh_hash, 32)?;
+        duration("the lifetime", r.lifetime_ms)
+    };
+    GetSessionRequest |r| id(&r.id);
+    RevokeSessionRequest |r| id(&r.id);
+    RevokeAllSessionsRequest |r| id(&r.account_id);
+    ListRevocationsRequest |_r| Ok(());
+    PublishKeyRequest |r| {
+        let key = r.key.as_ref().ok_or_else(|| malformed("there is no key".to_owned()))?;
+        name("the kid", &key.kid)?;
+        length("the public key", &key.public_key, 32)
+    };
+    ListKeysRequest |_r| Ok(());
+
+    StatRequest |r| id(&r.owner).and_then(|()| existing_path(&r.path));
+    ListRequest |r| {
+        id(&r.owner)?;
+        existing_path(&r.path)?;
+        text("the search text", &r.search)?;
+        SortKey::try_from(r.sort)
+            .map(|_| ())
+            .map_err(|_| malformed(format!("{} is no sort key", r.sort)))
+    };
+    CreateFolderRequest |r| {
+        id(&r.owner)?;
+        if r.path == "/" { Ok(()) } else { new_path(&r.path) }
+    };
+    MoveRequest |r| {
+        id(&r.owner)?;
+        new_path(&r.to)?;
+        below_root(&r.from)
+    };
+    DeleteRequest |r| id(&r.owner).and_then(|()| below_root(&r.path));
+    PurgeRequest |_r| Ok(());
+
+    BeginUploadsRequest |r| {
+        id(&r.account_id)?;
+        name("the node", &r.node)?;
+        duration("the lifetime", r.lifetime_ms)?;
+        InstantPolicy::try_from(r.policy)
+            .map_err(|_| malformed(format!("{} is no policy", r.policy)))?;
+        count("entries", r.entries.len(), MAX_BATCH)
+    };
+    GetUploadRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
+    ListUploadsRequest |r| {
+        id(&r.account_id)?;
+        optional("an id", &r.after, 16)
+    };
+    CommitUploadRequest |r| {
+        id(&r.id)?;
+        id(&r.account_id)?;
+        let content = r.content.as_ref();
+        let content = content.ok_or_else(|| malformed("there is no content".to_owned()))?;
+        blake3(&content.blake3)?;
+        digests(content)?;
+        optional("a staging id", &r.staging_id, 16)?;
+        text("the media type", &r.media_type)?;
+        text("the node", &r.node)?;
+        if !r.staging_id.is_empty() {
+            name("the node", &r.node)?;
+        }
+        range("the size", r.size, MAX_FILE_BYTES)?;
+        if r.reserved {
+            return Ok(());
+        }
+        on_conflict(r.on_conflict)?;
+        new_path(&r.path)
+    };
+    CancelUploadRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
+    ExpireUploadsRequest |r| name("the node", &r.node);
+    ResolveStagingRequest |r| {
+        name("the node", &r.node)?;
+        count("staged copies", r.ids.len(), MAX_STAGING_IDS)?;
+        r.ids.iter().try_for_each(|staged| id(staged))
+    };
+
+    ClaimTransfersRequest |r| {
+        count("transfers", r.blake3.len(), MAX_BATCH)?;
+        duration("the lease", r.lease_ms)?;
+        text("the worker's name", &r.worker)?;
+        r.blake3.iter().try_for_each(|digest| blake3(digest))
+    };
+    RenewTransferRequest |r| blake3(&r.blake3).and_then(|()| duration("the lease", r.lease_ms));
+    CommitTransfersRequest |r| {
+        count("transfers", r.commits.len(), MAX_BATCH)?;
+        r.commits.iter().try_for_each(|commit| {
+            blake3(&commit.blake3)?;
+            known_digests(&commit.sha256, &commit.sha1)
+        })
+    };
+    FailTransferRequest |r| {
+        blake3(&r.blake3).and_then(|()| duration("the delay", r.retry_after_ms))
+    };
+    ListTransfersRequest |r| {
+        TransferState::try_from(r.state)
+            .map(|_| ())
+            .map_err(|_| malformed(format!("{} is no state of a transfer", r.state)))
+    };
+    ReplayTransfersRequest |r| {
+        count("transfers", r.blake3.len(), MAX_BATCH)?;
+        r.blake3.iter().try_for_each(|digest| blake3(digest))
+    };
+    ListStagedCopiesRequest |r| duration("the grace period", r.grace_ms);
+    ForgetStagedCopiesRequest |r| {
+        count("staged copies", r.blobs.len(), MAX_BATCH)?;
+        r.blobs.iter().try_for_each(|blob| {
+            blake3(&blob.blake3)?;
+            id(&blob.staging_id)
+        })
+    };
+    ClaimGarbageRequest |r| {
+        duration("the grace period", r.grace_ms)?;
+        duration("the lease", r.lease_ms)
+    };
+    ConfirmDeletedRequest |r| blake3(&r.blake3);
+}
+
+/// A path that names something other than the root folder.
+fn below_root(path: &str) -> Result<()> {
+    existing_path(path)?;
+    if path == "/" {
+        return Err(path::InvalidPath::Root.into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(check: &impl Check) -> Option<Kind> {
+        check.check().err().map(|problem| problem.kind())
+    }
+
+    #[test]
+    fn ids_paths_and_numbers() {
+        let owner = bytes::Bytes::from_static(&[1; 16]);
+        let stat = |owner: &bytes::Bytes, path: &str| StatRequest {
+            owner: owner.clone(),
+            path: path.to_owned(),
+        };
+        assert_eq!(kind(&stat(&owner, "/a/b")), None);
+        assert_eq!(kind(&stat(&owner, "/")), None);
+        assert_eq!(
+            kind(&stat(&owner.slice(1..), "/a")),
+            Some(Kind::MalformedRequest)
+        );
+        for path in ["", "a", "/a/", "//a", "/a/../b", "/e\u{301}"] {
+            assert_eq!(
+                kind(&stat(&owner, path)),
+                Some(Kind::InvalidPath),
+                "{path:?}"
+            );
+        }
+        let delete = DeleteRequest {
+            owner,
+            path: "/".to_owned(),
+        };
+        assert_eq!(kind(&delete), Some(Kind::InvalidPath));
+        let renew = RenewTransferRequest {
+            blake3: vec![0; 32].into(),
+            fence: 1,
+            lease_ms: -1,
+        };
+        assert_eq!(kind(&renew), Some(Kind::MalformedRequest));
+    }
+
+    #[test]
+    fn limits_are_bounded() {
+        assert_eq!(
+            (limit(0), limit(7), limit(u32::MAX)),
+            (MAX_ROWS, 7, MAX_ROWS)
+        );
+    }
+}

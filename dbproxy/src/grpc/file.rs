@@ -1,0 +1,14 @@
+//! Files and folders over gRPC.
+
+use cloudstore_proto::file::{file_store_server::FileStore, *};
+
+super::service! {
+    FileStore {
+        stat => stat(StatRequest) -> Entry;
+        list => list(ListRequest) -> ListResponse;
+        create_folder => create_folder(CreateFolderRequest) -> Entry;
+        r#move => move_entry(MoveRequest) -> Entry;
+        delete => delete(DeleteRequest) -> DeleteResponse;
+        purge => purge(PurgeRequest) -> PurgeResponse;
+    }
+}

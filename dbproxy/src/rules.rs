@@ -1,0 +1,255 @@
+//! Decisions about files and their content that do not depend on the database.
+
+use bytes::Bytes;
+use cloudstore_proto::{
+    file::{Blob, Entry, EntryKind},
+    upload::{Digests, OnConflict},
+};
+use cloudstore_service::{Kind, Problem, Result};
+
+/// How long a finished upload stays readable, in milliseconds: long enough for a client that was away
+/// to learn how its upload ended, short enough to keep the table small.
+pub const FINISHED_UPLOAD_MS: i64 = 24 * 3_600 * 1_000;
+/// How far the next question for revocations goes back: longer than any write waits for its commit.
+pub const REVOCATION_OVERLAP_MS: i64 = 15_000;
+/// Bytes kept of the error of a transfer.
+pub const MAX_ERROR_BYTES: usize = 1_000;
+
+/// What is known about a declared content from known content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// Other content, or no way to tell.
+    No,
+    /// The same SHA-1 and size. Collisions can be made: a hint, not an identity.
+    Found,
+    /// The same content.
+    Identified,
+}
+
+/// The digest by which declared content is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The identity itself.
+    Blake3(Bytes),
+    /// As good as the identity.
+    Sha256(Bytes),
+    /// Only finds.
+    Sha1(Bytes),
+}
+
+/// The strongest declared digest; `None` when none is declared.
+#[must_use]
+pub fn lookup(declared: &Digests) -> Option<Lookup> {
+    if !declared.blake3.is_empty() {
+        Some(Lookup::Blake3(declared.blake3.clone()))
+    } else if !declared.sha256.is_empty() {
+        Some(Lookup::Sha256(declared.sha256.clone()))
+    } else if !declared.sha1.is_empty() {
+        Some(Lookup::Sha1(declared.sha1.clone()))
+    } else {
+        None
+    }
+}
+
+/// Does this blob have the declared content? Decided by the strongest declared digest; the others
+/// must not contradict.
+#[must_use]
+pub fn matches(declared: &Digests, size: i64, blob: &Blob) -> Match {
+    let contradicts = |declared: &Bytes, known: &Bytes| {
+        !declared.is_empty() && !known.is_empty() && declared != known
+    };
+    if size != blob.size
+        || contradicts(&declared.blake3, &blob.blake3)
+        || contradicts(&declared.sha256, &blob.sha256)
+        || contradicts(&declared.sha1, &blob.sha1)
+    {
+        return Match::No;
+    }
+    match lookup(declared) {
+        Some(Lookup::Blake3(digest)) if digest == blob.blake3 => Match::Identified,
+        Some(Lookup::Sha256(digest)) if digest == blob.sha256 => Match::Identified,
+        Some(Lookup::Sha1(digest)) if digest == blob.sha1 => Match::Found,
+        _ => Match::No,
+    }
+}
+
+/// Received content must be what was declared.
+///
+/// # Errors
+/// `DigestMismatch`.
+pub fn verify_declared(declared: &Digests, content: &Digests) -> Result<()> {
+    for (name, declared, found) in [
+        ("BLAKE3", &declared.blake3, &content.blake3),
+        ("SHA-256", &declared.sha256, &content.sha256),
+        ("SHA-1", &declared.sha1, &content.sha1),
+    ] {
+        if !declared.is_empty() && !found.is_empty() && declared != found {
+            return Err(Problem::new(
+                Kind::DigestMismatch,
+                format!("the content has another {name} digest than was declared"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How a file comes to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// The path is free.
+    Create,
+    /// The path holds this content already.
+    Keep,
+    /// The file there gets this content.
+    Replace,
+    /// The file gets a numbered name beside the one there.
+    Rename,
+}
+
+/// Where a file goes, given what is at its path.
+///
+/// # Errors
+/// `IsAFolder` for a folder, `NameConflict` for other content under the rule to fail.
+pub fn place(there: Option<&Entry>, same_content: bool, rule: OnConflict) -> Result<Placement> {
+    let Some(there) = there else {
+        return Ok(Placement::Create);
+    };
+    if there.kind() == EntryKind::Folder {
+        return Err(Problem::new(Kind::IsAFolder, "a folder has this path"));
+    }
+    match rule {
+        _ if same_content => Ok(Placement::Keep),
+        OnConflict::Replace => Ok(Placement::Replace),
+        OnConflict::Rename => Ok(Placement::Rename),
+        OnConflict::Fail | OnConflict::Unspecified => Err(name_conflict()),
+    }
+}
+
+/// The name is taken.
+#[must_use]
+pub fn name_conflict() -> Problem {
+    Problem::new(Kind::NameConflict, "another entry has this path")
+}
+
+/// The account has no room.
+#[must_use]
+pub fn quota_exceeded() -> Problem {
+    Problem::new(
+        Kind::QuotaExceeded,
+        "the account has not enough room left for this",
+    )
+}
+
+/// What is not there and what is not the caller's.
+#[must_use]
+pub fn not_found(what: &str) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is no such {what}"))
+}
+
+/// A fencing token that is not the last one.
+#[must_use]
+pub fn lease_lost() -> Problem {
+    Problem::new(Kind::LeaseLost, "the lease was lost, or the work is done")
+}
+
+/// Text cut to a bound, at a character.
+#[must_use]
+pub fn truncated(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digests(blake3: u8, sha256: u8, sha1: u8) -> Digests {
+        let bytes = |value: u8, len| {
+            if value == 0 {
+                Bytes::new()
+            } else {
+                vec![value; len].into()
+            }
+        };
+        Digests {
+            blake3: bytes(blake3, 32),
+            sha256: bytes(sha256, 32),
+            sha1: bytes(sha1, 20),
+        }
+    }
+
+    fn blob(blake3: u8, sha256: u8, sha1: u8) -> Blob {
+        let Digests {
+            blake3,
+            sha256,
+            sha1,
+        } = digests(blake3, sha256, sha1);
+        Blob {
+            blake3,
+            sha256,
+            sha1,
+            size: 5,
+            ..Blob::default()
+        }
+    }
+
+    #[test]
+    fn strongest_digest_decides() {
+        let known = blob(1, 2, 3);
+        assert_eq!(matches(&digests(1, 0, 0), 5, &known), Match::Identified);
+        assert_eq!(matches(&digests(0, 2, 0), 5, &known), Match::Identified);
+        assert_eq!(matches(&digests(0, 0, 3), 5, &known), Match::Found);
+        assert_eq!(matches(&digests(0, 0, 0), 5, &known), Match::No);
+        assert_eq!(
+            matches(&digests(1, 2, 3), 6, &known),
+            Match::No,
+            "other size"
+        );
+        assert_eq!(
+            matches(&digests(1, 9, 0), 5, &known),
+            Match::No,
+            "contradiction"
+        );
+        assert_eq!(
+            matches(&digests(0, 2, 3), 5, &blob(1, 0, 3)),
+            Match::No,
+            "not known yet"
+        );
+    }
+
+    #[test]
+    fn received_content_must_be_as_declared() {
+        assert!(verify_declared(&digests(1, 2, 0), &digests(1, 0, 3)).is_ok());
+        let problem = verify_declared(&digests(0, 0, 4), &digests(1, 0, 3)).unwrap_err();
+        assert_eq!(problem.kind(), Kind::DigestMismatch);
+    }
+
+    #[test]
+    fn places() {
+        let entry = |kind: EntryKind| Entry {
+            kind: kind.into(),
+            ..Entry::default()
+        };
+        let (file, folder) = (entry(EntryKind::File), entry(EntryKind::Folder));
+        assert_eq!(
+            place(None, false, OnConflict::Fail).unwrap(),
+            Placement::Create
+        );
+        for rule in [OnConflict::Fail, OnConflict::Replace, OnConflict::Rename] {
+            assert_eq!(place(Some(&file), true, rule).unwrap(), Placement::Keep);
+            assert_eq!(
+                place(Some(&folder), false, rule).unwrap_err().kind(),
+                Kind::IsAFolder
+            );
+        }
+        assert_eq!(
+            place(Some(&file), false, OnConflict::Rename).unwrap(),
+            Placement::Rename
+        );
+        assert_eq!(
+            place(Some(&file), false, OnConflict::Replace).unwrap(),
+            Placement::Replace
+        );
+        let problem = place(Some(&file), false, OnConflict::Unspecified).unwrap_err();
+        assert_eq!(problem.kind(), Kind::NameConflict);
+    }
+}

@@ -1,0 +1,267 @@
+//! Files and folders: looking, moving, deleting.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use cloudstore_proto::{file::*, path};
+use cloudstore_service::{Kind, Problem};
+use sqlx::AssertSqlSafe;
+
+use super::{
+    content,
+    error::Outcome,
+    rows::{EntryRow, blob_columns, entry_columns, list},
+    tree::Walk,
+    writer::{Command, Tx},
+};
+use crate::{check, cursor::Cursor, names, rules};
+
+#[async_trait]
+impl Command for StatRequest {
+    type Reply = Entry;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<Entry> {
+        Walk::down(tx, &self.owner, &self.path).await?.into_end()
+    }
+}
+
+#[async_trait]
+impl Command for ListRequest {
+    type Reply = ListResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<ListResponse> {
+        let folder = Walk::down(tx, &self.owner, &self.path).await?.into_end()?;
+        if folder.kind() != EntryKind::Folder {
+            return Err(Problem::new(Kind::NotAFolder, "this is a file").into());
+        }
+        let sort = match self.sort() {
+            SortKey::Unspecified => SortKey::Name,
+            sort => sort,
+        };
+        let limit = check::limit(self.limit);
+        let after = Cursor::decode(&self.cursor, sort, self.descending)?;
+        // One more than asked for tells whether there is another page.
+        let mut rows: Vec<EntryRow> = sqlx::query_as(AssertSqlSafe(page(sort, self.descending)))
+            .bind(&folder.id[..])
+            .bind(names::key(&self.search))
+            .bind(after.is_some())
+            .bind(after.as_ref().map_or(0, |after| after.value))
+            .bind(after.map(|after| after.name).unwrap_or_default())
+            .bind(limit + 1)
+            .fetch_all(&mut *tx.conn)
+            .await?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next_cursor = rows
+            .last()
+            .filter(|_| more)
+            .map(|EntryRow { entry, name }| {
+                let value = match sort {
+                    SortKey::Size => entry.blob.as_ref().map_or(0, |blob| blob.size),
+                    SortKey::Modified => entry.modified_at_ms,
+                    SortKey::Name | SortKey::Unspecified => 0,
+                };
+                Cursor {
+                    value,
+                    name: name.clone(),
+                }
+                .encode(sort, self.descending)
+            });
+        let entries = rows.into_iter().map(|EntryRow { entry, name }| Entry {
+            path: path::join(&folder.path, &name),
+            ..entry
+        });
+        Ok(ListResponse {
+            entries: entries.collect(),
+            folder: Some(folder),
+            next_cursor: next_cursor.unwrap_or_default(),
+        })
+    }
+}
+
+/// The query for a page: `?1` folder, `?2` search key, `?3` whether there is a cursor, `?4` and
+/// `?5` its value and name, `?6` rows. Made of constants only.
+fn page(sort: SortKey, descending: bool) -> String {
+    let (order, than) = if descending {
+        ("DESC", "<")
+    } else {
+        ("ASC", ">")
+    };
+    let (after, by) = match sort {
+        SortKey::Size => (format!("(e.size, e.name) {than} (?4, ?5)"), "e.size"),
+        SortKey::Modified => (
+            format!("(e.modified_at, e.name) {than} (?4, ?5)"),
+            "e.modified_at",
+        ),
+        SortKey::Name | SortKey::Unspecified => (format!("e.name {than} ?5"), ""),
+    };
+    let by = if by.is_empty() {
+        String::new()
+    } else {
+        format!("{by} {order}, ")
+    };
+    format!(
+        "SELECT {columns} FROM entries e LEFT JOIN blobs b ON b.blake3 = e.blob
+        WHERE e.parent = ?1 AND e.live = 1 AND (?2 = '' OR instr(e.name_key, ?2) > 0)
+            AND (NOT ?3 OR {after})
+        ORDER BY {by}e.name {order} LIMIT ?6",
+        columns = entry_columns!()
+    )
+}
+
+#[async_trait]
+impl Command for CreateFolderRequest {
+    type Reply = Entry;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<Entry> {
+        let mut walk = Walk::down(tx, &self.owner, &self.path).await?;
+        match walk.end() {
+            Some(there) if self.parents && there.kind() == EntryKind::Folder => {
+                return Ok(there.clone());
+            }
+            Some(_) => return Err(rules::name_conflict().into()),
+            None => {}
+        }
+        if walk.parent()?.is_none() && !self.parents {
+            return Err(rules::not_found("folder").into());
+        }
+        walk.make_all(tx).await
+    }
+}
+
+#[async_trait]
+impl Command for MoveRequest {
+    type Reply = Entry;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<Entry> {
+        let entry = Walk::down(tx, &self.owner, &self.from).await?.into_end()?;
+        let target = Walk::down(tx, &self.owner, &self.to).await?;
+        match target.end() {
+            Some(there) if there.id == entry.id => return Ok(entry),
+            Some(_) => return Err(rules::name_conflict().into()),
+            None => {}
+        }
+        if entry.kind() == EntryKind::Folder && target.passes(&entry.id) {
+            let detail = "a folder cannot be moved into itself";
+            return Err(Problem::new(Kind::InvalidPath, detail).into());
+        }
+        let Some(parent) = target.parent()? else {
+            return Err(rules::not_found("folder").into());
+        };
+        let name = path::name(&self.to);
+        // The time of a folder is that of its name and place, the time of a file its content's.
+        let modified_at_ms = match entry.kind() {
+            EntryKind::Folder => tx.now,
+            _ => entry.modified_at_ms,
+        };
+        sqlx::query(
+            "UPDATE entries SET parent = ?2, name = ?3, name_key = ?4, modified_at = ?5,
+                version = version + 1
+            WHERE id = ?1",
+        )
+        .bind(&entry.id[..])
+        .bind(&parent.id[..])
+        .bind(name)
+        .bind(names::key(name))
+        .bind(modified_at_ms)
+        .execute(&mut *tx.conn)
+        .await?;
+        let path = path::join(&parent.path, name);
+        Ok(Entry {
+            path,
+            modified_at_ms,
+            version: entry.version + 1,
+            ..entry
+        })
+    }
+}
+
+#[async_trait]
+impl Command for DeleteRequest {
+    type Reply = DeleteResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<DeleteResponse> {
+        let entry = Walk::down(tx, &self.owner, &self.path).await?.into_end()?;
+        sqlx::query("UPDATE entries SET deleted_at = ?2, version = version + 1 WHERE id = ?1")
+            .bind(&entry.id[..])
+            .bind(tx.now)
+            .execute(&mut *tx.conn)
+            .await?;
+        Ok(DeleteResponse {})
+    }
+}
+
+#[async_trait]
+impl Command for PurgeRequest {
+    type Reply = PurgeResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<PurgeResponse> {
+        let limit = check::limit(self.limit);
+        // Deletion sinks from a folder to what it holds, a bounded number of entries at a time.
+        sqlx::query(
+            "UPDATE entries SET deleted_at = ?1 WHERE id IN
+                (SELECT c.id FROM entries p CROSS JOIN entries c ON c.parent = p.id
+                WHERE p.kind = 1 /* folder */ AND p.deleted_at IS NOT NULL AND c.live = 1
+                LIMIT ?2)",
+        )
+        .bind(tx.now)
+        .bind(limit)
+        .execute(&mut *tx.conn)
+        .await?;
+        // Files at once, folders when nothing hangs below them any more.
+        let rows: Vec<Purged> = sqlx::query_as(
+            "SELECT e.id, e.owner, e.blob, e.size FROM entries e
+            WHERE e.deleted_at IS NOT NULL
+                AND NOT EXISTS (SELECT 1 FROM entries c WHERE c.parent = e.id)
+            ORDER BY e.kind DESC LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(&mut *tx.conn)
+        .await?;
+        release(tx, &rows).await?;
+        let more = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM entries WHERE deleted_at IS NOT NULL)",
+        )
+        .fetch_one(&mut *tx.conn)
+        .await?;
+        Ok(PurgeResponse {
+            purged: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+            more,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Purged {
+    id: Vec<u8>,
+    owner: Vec<u8>,
+    blob: Option<Vec<u8>>,
+    size: i64,
+}
+
+/// Removes rows of entries and gives back what they held.
+async fn release(tx: &mut Tx<'_>, rows: &[Purged]) -> Outcome<()> {
+    let mut references: HashMap<&[u8], i64> = HashMap::new();
+    let mut used: HashMap<&[u8], i64> = HashMap::new();
+    for Purged {
+        owner, blob, size, ..
+    } in rows
+    {
+        if let Some(blob) = blob {
+            *references.entry(blob).or_default() += 1;
+            *used.entry(owner).or_default() += size;
+        }
+    }
+    let ids: Vec<_> = rows.iter().map(|row| row.id.clone().into()).collect();
+    sqlx::query("DELETE FROM entries WHERE id IN (SELECT unhex(value) FROM json_each(?))")
+        .bind(list(&ids))
+        .execute(&mut *tx.conn)
+        .await?;
+    for (blob, count) in references {
+        content::drop_references(tx, blob, count).await?;
+    }
+    for (account, bytes) in used {
+        content::charge(tx, &account.to_vec().into(), -bytes, 0).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Files and folders of an account, as dbproxy knows them.
+
+use bytes::Bytes;
+use cloudstore_proto::file::{self, file_store_client::FileStoreClient};
+use cloudstore_service::{
+    Result,
+    rpc::{Channel, deadline},
+};
+use uuid::Uuid;
+
+/// Bytes of an answer: a page of 1,000 entries with paths of 4 KiB needs more than tonic's default
+/// of 4 MiB.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Calls of dbproxy's file store. Paths are normalised, `owner` is the account.
+#[derive(Clone)]
+pub struct Catalog {
+    client: FileStoreClient<Channel>,
+}
+
+/// One page of a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// `next_cursor` of the page before; empty for the first.
+    pub cursor: String,
+    /// 1 to 1,000 entries; 0: 1,000.
+    pub limit: u32,
+    /// Order of the entries.
+    pub sort: file::SortKey,
+    /// The other way round.
+    pub descending: bool,
+    /// Only names that contain this.
+    pub search: String,
+}
+
+fn id(owner: Uuid) -> Bytes {
+    Bytes::copy_from_slice(owner.as_bytes())
+}
+
+impl Catalog {
+    /// Over a channel to dbproxy.
+    #[must_use]
+    pub fn new(channel: Channel) -> Self {
+        let client = FileStoreClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Self { client }
+    }
+
+    /// What a path names; `not-found` also for what is not the owner's.
+    pub async fn stat(&self, owner: Uuid, path: &str) -> Result<file::Entry> {
+        let request = file::StatRequest {
+            owner: id(owner),
+            path: path.to_owned(),
+        };
+        Ok(self
+            .client
+            .clone()
+            .stat(deadline(request))
+            .await?
+            .into_inner())
+    }
+
+    /// A folder and a page of what is in it; `not-a-folder` for a file.
+    pub async fn list(&self, owner: Uuid, path: &str, page: Page) -> Result<file::ListResponse> {
+        let request = file::ListRequest {
+            owner: id(owner),
+            path: path.to_owned(),
+            cursor: page.cursor,
+            limit: page.limit,
+            sort: page.sort.into(),
+            descending: page.descending,
+            search: page.search,
+        };
+        Ok(self
+            .client
+            .clone()
+            .list(deadline(request))
+            .await?
+            .into_inner())
+    }
+
+    /// Creates a folder; with `parents` also what is missing above it, and an existing one is fine.
+    pub async fn create_folder(
+        &self,
+        owner: Uuid,
+        path: String,
+        parents: bool,
+    ) -> Result<file::Entry> {
+        let request = file::CreateFolderRequest {
+            owner: id(owner),
+            path,
+            parents,
+        };
+        Ok(self
+            .client
+            .clone()
+            .create_folder(deadline(request))
+            .await?
+            .into_inner())
+    }
+
+    /// Renames or moves an entry.
+    pub async fn rename(&self, owner: Uuid, from: String, to: String) -> Result<file::Entry> {
+        let request = file::MoveRequest {
+            owner: id(owner),
+            from,
+            to,
+        };
+        Ok(self
+            .client
+            .clone()
+            .r#move(deadline(request))
+            .await?
+            .into_inner())
+    }
+
+    /// Deletes an entry and everything below it.
+    pub async fn delete(&self, owner: Uuid, path: String) -> Result<()> {
+        let request = file::DeleteRequest {
+            owner: id(owner),
+            path,
+        };
+        self.client.clone().delete(deadline(request)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! What a request for content gets: conditions, ranges, and the search for a copy that can be
+//! read while blobs move from staging to durable storage.
+
+use std::{ops::Range, time::Duration};
+
+use cloudstore_proto::{convert, file};
+use cloudstore_service::{Kind, Problem, Result, clock};
+use uuid::Uuid;
+
+use crate::{
+    catalog::Catalog,
+    conditional::{Conditions, Validators, Verdict},
+    range::{self, Selection},
+    reader::{self, Blob, Content, Pieces, Reader},
+};
+
+/// Lookups of one request. A blob moves once, so the second finds it; more allow for a file that
+/// is being replaced at the same time.
+const ATTEMPTS: u32 = 4;
+/// Pause before another lookup, times the number of lookups so far.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Seconds after which a client may ask again when reading failed for a passing reason.
+const RETRY_AFTER_SECS: u32 = 2;
+
+/// A request for content.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The account.
+    pub owner: Uuid,
+    /// Normalised path.
+    pub path: String,
+    /// Conditions on the current state.
+    pub conditions: Conditions,
+    /// The `Range` field.
+    pub range: Option<String>,
+    /// Is the content itself wanted, or only what is known of it?
+    pub body: bool,
+}
+
+/// A file and what to answer.
+pub struct Found {
+    /// The file.
+    pub entry: file::Entry,
+    /// Length in bytes.
+    pub size: u64,
+    /// Its current state.
+    pub validators: Validators,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// What to send.
+pub enum Reply {
+    /// The client has it already.
+    NotModified,
+    /// A condition does not hold.
+    Failed,
+    /// No byte of the ranges exists.
+    Unsatisfiable,
+    /// Content.
+    Send(Sending),
+}
+
+/// Which part of the content is sent.
+pub enum Sending {
+    /// Everything. No pieces where no body is wanted.
+    Whole(Pieces),
+    /// One range.
+    Part(Range<u64>, Pieces),
+    /// Several ranges, with the pieces of the first one.
+    Parts(Vec<Range<u64>>, Content, Pieces),
+}
+
+/// Finds the file and a readable copy of its content.
+///
+/// # Errors
+/// `not-found`, `is-a-folder`; `unavailable` and `overloaded` for what may pass; `internal` for
+/// content that is damaged or lost.
+pub async fn find(catalog: &Catalog, reader: &Reader, wanted: &Wanted) -> Result<Found> {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(PAUSE * attempt).await;
+        }
+        let entry = catalog.stat(wanted.owner, &wanted.path).await?;
+        let blob = blob_of(&entry)?;
+        let now = convert::unsigned(clock::now_ms()) / 1_000;
+        let validators = Validators {
+            tag: hex::encode(blob.root),
+            // Never later than the answer itself (RFC 9110 section 8.8.2.1): clients set it.
+            modified: (convert::unsigned(entry.modified_at_ms) / 1_000).min(now),
+        };
+        let plan = plan(wanted, &validators, blob.size, now);
+        match open(reader, &blob, plan).await {
+            Ok(reply) => {
+                return Ok(Found {
+                    entry,
+                    size: blob.size,
+                    validators,
+                    reply,
+                });
+            }
+            Err(reader::Error::Gone) => tracing::debug!(attempt, "content moved, looking again"),
+            Err(error) => return Err(problem(error)),
+        }
+    }
+    tracing::error!(path = wanted.path, "no copy of the content was found");
+    Err(problem(reader::Error::Gone))
+}
+
+fn blob_of(entry: &file::Entry) -> Result<Blob> {
+    if entry.kind() != file::EntryKind::File {
+        return Err(Problem::new(Kind::IsAFolder, "the path names a folder"));
+    }
+    let blob = entry.blob.as_ref().and_then(Blob::from_message);
+    blob.ok_or_else(|| Problem::internal("a file without a valid blob"))
+}
+
+/// What the fields of the request come to.
+enum Plan {
+    Reply(Reply),
+    Whole(u64),
+    Parts(Vec<Range<u64>>),
+}
+
+fn plan(wanted: &Wanted, validators: &Validators, size: u64, now: u64) -> Plan {
+    let ranges = match wanted.conditions.evaluate(validators, now) {
+        Verdict::NotModified => return Plan::Reply(Reply::NotModified),
+        Verdict::Failed => return Plan::Reply(Reply::Failed),
+        Verdict::Send { ranges } => ranges,
+    };
+    if !wanted.body {
+        // Range is defined for GET only.
+        return Plan::Reply(Reply::Send(Sending::Whole(Pieces::none())));
+    }
+    match wanted.range.as_deref().filter(|_| ranges) {
+        None => Plan::Whole(size),
+        Some(field) => match range::select(field, size) {
+            Selection::Whole => Plan::Whole(size),
+            Selection::Parts(parts) => Plan::Parts(parts),
+            Selection::Unsatisfiable => Plan::Reply(Reply::Unsatisfiable),
+        },
+    }
+}
+
+async fn open(
+    reader: &Reader,
+    blob: &Blob,
+    plan: Plan,
+) -> std::result::Result<Reply, reader::Error> {
+    Ok(Reply::Send(match plan {
+        Plan::Reply(reply) => return Ok(reply),
+        Plan::Whole(0) => Sending::Whole(Pieces::none()),
+        Plan::Whole(size) => Sending::Whole(reader.open(blob).await?.read(0..size).await?),
+        Plan::Parts(mut parts) => {
+            let content = reader.open(blob).await?;
+            let first = content.read(parts[0].clone()).await?;
+            match parts.len() {
+                1 => Sending::Part(parts.remove(0), first),
+                _ => Sending::Parts(parts, content, first),
+            }
+        }
+    }))
+}
+
+fn problem(error: reader::Error) -> Problem {
+    match error {
+        reader::Error::Overloaded => {
+            Problem::new(Kind::Overloaded, "too many downloads at once").retry_after(1)
+        }
+        reader::Error::Unavailable(_) => Problem::new(
+            Kind::Unavailable,
+            "the content cannot be read at the moment",
+        )
+        .retry_after(RETRY_AFTER_SECS)
+        .caused_by(error),
+        reader::Error::Gone | reader::Error::Damaged(_) => Problem::internal(error),
+    }
+}

@@ -1,0 +1,157 @@
+//! Handlers of `/api/v1/files` and `/api/v1/folders`.
+
+use axum::{extract::State, http::StatusCode};
+use cloudstore_proto::{
+    convert, file,
+    http::{CreateFolder, Entry, Listing, MoveEntry},
+    path::{self, InvalidPath},
+};
+use cloudstore_service::{Kind, Problem, Result, auth::User, json::Json, query::Query};
+use serde::Deserialize;
+
+use super::path::EntryPath;
+use crate::{App, catalog::Page};
+
+/// Entries of a page at most, as dbproxy has it.
+const MAX_LIMIT: u32 = 1_000;
+/// Bytes of a search text: no name is longer.
+const MAX_SEARCH_BYTES: usize = path::MAX_SEGMENT_BYTES;
+
+/// Which part of a folder is wanted. Anything else in the query string is refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    #[serde(default)]
+    cursor: String,
+    limit: Option<u32>,
+    #[serde(default)]
+    sort: Sort,
+    #[serde(default)]
+    order: Order,
+    #[serde(default)]
+    search: String,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sort {
+    #[default]
+    Name,
+    Size,
+    Modified,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    #[default]
+    Asc,
+    Desc,
+}
+
+impl ListQuery {
+    fn page(self) -> Result<Page> {
+        let limit = self.limit.unwrap_or(MAX_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            let detail = format!("limit must be between 1 and {MAX_LIMIT}");
+            return Err(Problem::new(Kind::MalformedRequest, detail));
+        }
+        if self.search.len() > MAX_SEARCH_BYTES {
+            let detail = format!("search must not be longer than {MAX_SEARCH_BYTES} bytes");
+            return Err(Problem::new(Kind::MalformedRequest, detail));
+        }
+        let sort = match self.sort {
+            Sort::Name => file::SortKey::Name,
+            Sort::Size => file::SortKey::Size,
+            Sort::Modified => file::SortKey::Modified,
+        };
+        let descending = self.order == Order::Desc;
+        Ok(Page {
+            cursor: self.cursor,
+            limit,
+            sort,
+            descending,
+            search: self.search,
+        })
+    }
+}
+
+/// A file's metadata, or a folder with a page of its entries.
+pub(crate) async fn read(
+    State(app): State<App>,
+    user: User,
+    EntryPath(path): EntryPath,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Listing>> {
+    let page = query.page()?;
+    let listed = match app.catalog.list(user.account_id, &path, page).await {
+        Err(problem) if problem.kind() == Kind::NotAFolder => None,
+        listed => Some(listed?),
+    };
+    let Some(file::ListResponse {
+        folder: Some(folder),
+        entries,
+        next_cursor,
+    }) = listed
+    else {
+        let entry = app.catalog.stat(user.account_id, &path).await?;
+        let entry = convert::entry(&entry);
+        return Ok(Json(Listing {
+            entry,
+            entries: None,
+            next_cursor: None,
+        }));
+    };
+    Ok(Json(Listing {
+        entry: convert::entry(&folder),
+        entries: Some(entries.iter().map(convert::entry).collect()),
+        next_cursor: (!next_cursor.is_empty()).then_some(next_cursor),
+    }))
+}
+
+/// Renames or moves an entry.
+pub(crate) async fn rename(
+    State(app): State<App>,
+    user: User,
+    EntryPath(from): EntryPath,
+    Json(body): Json<MoveEntry>,
+) -> Result<Json<Entry>> {
+    let (from, to) = (below_root(from)?, path::normalize_new(&body.path)?);
+    let entry = app.catalog.rename(user.account_id, from, to).await?;
+    Ok(Json(convert::entry(&entry)))
+}
+
+/// Deletes an entry and everything below it.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    user: User,
+    EntryPath(path): EntryPath,
+) -> Result<StatusCode> {
+    app.catalog
+        .delete(user.account_id, below_root(path)?)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Creates a folder.
+pub(crate) async fn create_folder(
+    State(app): State<App>,
+    user: User,
+    Json(body): Json<CreateFolder>,
+) -> Result<(StatusCode, Json<Entry>)> {
+    let path = path::normalize_new(&body.path)?;
+    let entry = app
+        .catalog
+        .create_folder(user.account_id, path, body.parents)
+        .await?;
+    Ok((StatusCode::CREATED, Json(convert::entry(&entry))))
+}
+
+/// The root folder can be neither moved nor deleted.
+fn below_root(path: String) -> Result<String> {
+    if path == "/" {
+        Err(InvalidPath::Root.into())
+    } else {
+        Ok(path)
+    }
+}

@@ -1,0 +1,6 @@
+//! HTTP on top of the rest: extractors, handlers, headers.
+
+pub(crate) mod content;
+pub(crate) mod files;
+mod multipart;
+mod path;

@@ -1,0 +1,215 @@
+//! Reading of blobs wherever they are: from the staged copy, a local store or a remote one. Every
+//! group is verified against the blob's outboard before any byte of it is handed out.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use cloudstore_backends::{
+    blob::{self, BlobStore, Key},
+    staging::{self, StagedBlobs},
+};
+use cloudstore_content::{Damaged, Outboard, Root, tree::group_count};
+use cloudstore_proto::file;
+use futures::TryStreamExt as _;
+use moka::future::Cache;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+mod buffers;
+mod groups;
+mod pieces;
+
+pub use pieces::{Content, Pieces};
+
+use crate::Config;
+use groups::Source;
+
+/// Bytes of a value in an encoded outboard.
+const VALUE_BYTES: u64 = 32;
+/// What a cached outboard costs beside its values.
+const CACHE_ENTRY_BYTES: usize = 128;
+
+/// Which blob to read, and where its staged copy is said to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Identity.
+    pub root: Root,
+    /// Length in bytes.
+    pub size: u64,
+    /// Node and id of the staged copy, while there is one.
+    pub staged: Option<(String, Uuid)>,
+}
+
+impl Blob {
+    /// From dbproxy's message; `None` for a message that describes no blob.
+    #[must_use]
+    pub fn from_message(blob: &file::Blob) -> Option<Self> {
+        let staged = match Uuid::from_slice(&blob.staging_id) {
+            Ok(id) => Some((blob.node.clone(), id)),
+            Err(_) if blob.staging_id.is_empty() => None,
+            Err(_) => return None,
+        };
+        Some(Self {
+            root: blob.blake3.as_ref().try_into().ok()?,
+            size: u64::try_from(blob.size).ok()?,
+            staged,
+        })
+    }
+}
+
+/// Why content could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not where it was said to be: look the blob up again, it may have moved.
+    #[error("the content is not where it was said to be")]
+    Gone,
+    /// What is there is not the content.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// As many streams as are allowed are open.
+    #[error("too many downloads at once")]
+    Overloaded,
+    /// Anything that may work when tried again.
+    #[error("the content cannot be read: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<blob::Error> for Error {
+    fn from(error: blob::Error) -> Self {
+        match error {
+            blob::Error::NotFound => Self::Gone,
+            error => Self::Unavailable(Box::new(error)),
+        }
+    }
+}
+
+/// Opens blobs.
+pub struct Reader {
+    blobs: Arc<dyn BlobStore>,
+    staged: Arc<dyn StagedBlobs>,
+    /// Outboards of stored blobs of more than one group. A blob has only one outboard, so entries
+    /// never go stale.
+    outboards: Cache<Root, Arc<Outboard>>,
+    pool: Arc<buffers::Pool>,
+    streams: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// Over the places where content can be.
+    #[must_use]
+    pub fn new(config: Config, blobs: Arc<dyn BlobStore>, staged: Arc<dyn StagedBlobs>) -> Self {
+        let weigh = |_: &Root, outboard: &Arc<Outboard>| {
+            let bytes = size_of_val(outboard.values()) + CACHE_ENTRY_BYTES;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let cache = Cache::builder()
+            .max_capacity(config.outboard_cache_bytes)
+            .weigher(weigh);
+        Self {
+            blobs,
+            staged,
+            outboards: cache.build(),
+            pool: Arc::default(),
+            streams: Arc::new(Semaphore::new(config.max_streams)),
+        }
+    }
+
+    /// Finds a copy of the blob. Removing that copy afterwards does not disturb a local reader.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when no copy is left where the blob was said to be.
+    pub async fn open(&self, blob: &Blob) -> Result<Content, Error> {
+        let stream = self
+            .streams
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Error::Overloaded)?;
+        let (source, outboard) = self.locate(blob).await?;
+        Ok(Content::new(source, outboard, self.pool.clone(), stream))
+    }
+
+    /// The staged copy first: it is the nearer one. A staged copy that cannot be used is no reason
+    /// to fail while the durable one can.
+    async fn locate(&self, blob: &Blob) -> Result<(Source, Arc<Outboard>), Error> {
+        let Some((node, id)) = &blob.staged else {
+            return self.open_stored(blob).await;
+        };
+        let failure = match self.staged.open(node, *id, blob.size, &blob.root).await {
+            Ok(staged) => return Ok((Source::Local(staged.data), staged.outboard)),
+            Err(failure) => failure,
+        };
+        if !matches!(failure, staging::Error::NotFound) {
+            let blob = hex::encode(blob.root);
+            tracing::warn!(blob, node, error = %failure, "staged copy cannot be used");
+        }
+        match (self.open_stored(blob).await, failure) {
+            (Err(Error::Gone), staging::Error::Damaged) => Err(Damaged::Outboard.into()),
+            (Err(Error::Gone), staging::Error::Unavailable(error)) => {
+                Err(Error::Unavailable(Box::new(error)))
+            }
+            (stored, _) => stored,
+        }
+    }
+
+    async fn open_stored(&self, blob: &Blob) -> Result<(Source, Arc<Outboard>), Error> {
+        let key = Key::blob(&blob.root);
+        let source = match self.blobs.open_local(&key).await? {
+            Some(file) => Source::Local(Arc::new(file)),
+            None => Source::Remote(self.blobs.clone(), key),
+        };
+        Ok((source, self.outboard(blob).await?))
+    }
+
+    async fn outboard(&self, blob: &Blob) -> Result<Arc<Outboard>, Error> {
+        if group_count(blob.size) == 1 {
+            return Ok(Arc::new(Outboard::single(blob.size, blob.root)));
+        }
+        let loaded = self
+            .outboards
+            .try_get_with(blob.root, self.load_outboard(blob))
+            .await;
+        loaded.map_err(|error: Arc<Error>| match *error {
+            Error::Gone => Error::Gone,
+            Error::Damaged(damaged) => Error::Damaged(damaged),
+            _ => Error::Unavailable(Box::new(error)),
+        })
+    }
+
+    async fn load_outboard(&self, blob: &Blob) -> Result<Arc<Outboard>, Error> {
+        let encoded = self
+            .read_outboard(blob)
+            .await
+            .and_then(|encoded| Ok(Arc::new(Outboard::decode(blob.size, &blob.root, &encoded)?)));
+        if let Err(Error::Damaged(damage)) = &encoded {
+            report_damage(&blob.root, damage);
+        }
+        encoded
+    }
+
+    async fn read_outboard(&self, blob: &Blob) -> Result<Bytes, Error> {
+        let key = Key::outboard(&blob.root);
+        let range: Range<u64> = 0..group_count(blob.size) * VALUE_BYTES;
+        let stream = self
+            .blobs
+            .get(&key, range)
+            .await
+            .map_err(|error| match error {
+                blob::Error::Range => Error::Damaged(Damaged::Outboard),
+                error => error.into(),
+            })?;
+        let encoded = stream.try_fold(BytesMut::new(), async |mut encoded, frame| {
+            encoded.extend_from_slice(&frame);
+            Ok(encoded)
+        });
+        encoded
+            .await
+            .map(BytesMut::freeze)
+            .map_err(|error| Error::Unavailable(Box::new(error)))
+    }
+}
+
+/// Damage is never normal: somebody has to look at the disk or the store.
+fn report_damage(root: &Root, damage: &Damaged) {
+    metrics::counter!("cloudstore_download_damaged_total").increment(1);
+    tracing::error!(blob = hex::encode(root), %damage, "damaged content found while reading");
+}

@@ -1,0 +1,15 @@
+//! Tests of the download service, from the pure rules to HTTP against a real dbproxy.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: what is not there fails the test"
+)]
+
+mod app;
+mod conditional;
+mod content;
+mod disposition;
+mod files;
+mod range;
+mod reader;
+mod store;

@@ -1,0 +1,114 @@
+//! From the gRPC messages to the JSON bodies: ids, digests and times as text.
+
+use std::num::NonZeroU8;
+
+use time::{
+    OffsetDateTime, UtcOffset,
+    format_description::well_known::{Iso8601, Rfc3339, iso8601},
+};
+use uuid::Uuid;
+
+use crate::{file, http};
+
+/// Always three digits, so that all times of an answer have one form and sort as text.
+const MILLISECONDS: Iso8601<
+    {
+        iso8601::Config::DEFAULT
+            .set_time_precision(iso8601::TimePrecision::Second {
+                decimal_digits: NonZeroU8::new(3),
+            })
+            .encode()
+    },
+> = Iso8601;
+
+/// RFC 3339 in UTC with milliseconds. Times outside the years 0 to 9999 are clamped to 1970.
+#[must_use]
+pub fn rfc3339(unix_ms: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .format(&MILLISECONDS)
+        .unwrap_or_default()
+}
+
+/// The reverse of [`rfc3339`], for any offset; sub-millisecond digits are cut. `None` for anything
+/// that is not an RFC 3339 time.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    let time = OffsetDateTime::parse(text, &Rfc3339)
+        .ok()?
+        .to_offset(UtcOffset::UTC);
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
+}
+
+/// Hyphenated UUID; empty for bytes that are none.
+#[must_use]
+pub fn id(bytes: &[u8]) -> String {
+    Uuid::from_slice(bytes)
+        .map(|id| id.hyphenated().to_string())
+        .unwrap_or_default()
+}
+
+/// Bytes and counts travel signed over SQL and gRPC and unsigned over HTTP.
+#[must_use]
+pub fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn digest(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| hex::encode(bytes))
+}
+
+/// A file entry as the API shows it. `instant`: this answer ends an upload that sent no content.
+#[must_use]
+pub fn file(entry: &file::Entry, instant: bool) -> http::File {
+    let blob = entry.blob.clone().unwrap_or_default();
+    let stored = blob.state == i32::from(file::BlobState::Stored);
+    http::File {
+        id: id(&entry.id),
+        path: entry.path.clone(),
+        size: unsigned(blob.size),
+        blake3: hex::encode(&blob.blake3),
+        sha256: digest(&blob.sha256),
+        sha1: digest(&blob.sha1),
+        media_type: entry.media_type.clone(),
+        created_at: rfc3339(entry.created_at_ms),
+        modified_at: rfc3339(entry.modified_at_ms),
+        state: if stored {
+            http::FileState::Stored
+        } else {
+            http::FileState::Staged
+        },
+        instant,
+    }
+}
+
+/// An entry as the API shows it.
+#[must_use]
+pub fn entry(entry: &file::Entry) -> http::Entry {
+    match entry.kind() {
+        file::EntryKind::File => http::Entry::File(file(entry, false)),
+        _ => http::Entry::Folder(http::Folder {
+            id: id(&entry.id),
+            path: entry.path.clone(),
+            created_at: rfc3339(entry.created_at_ms),
+            modified_at: rfc3339(entry.modified_at_ms),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_round_trip() {
+        for ms in [0, 1, 999, 1_700_000_000_123, -1] {
+            assert_eq!(parse_rfc3339(&rfc3339(ms)), Some(ms));
+        }
+        assert_eq!(
+            parse_rfc3339("2024-01-01T02:00:00+02:00"),
+            parse_rfc3339("2024-01-01T00:00:00Z")
+        );
+        assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+}

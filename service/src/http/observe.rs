@@ -1,0 +1,201 @@
+//! Request ids, the access log and the request metrics.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
+use uuid::Uuid;
+
+use super::{REQUEST_ID, framing::Framing};
+use crate::{
+    Kind, Problem,
+    body::{IDLE_TIMEOUT, KeepsArriving},
+};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A caller's request id that is longer than this is replaced.
+const MAX_REQUEST_ID: usize = 64;
+/// Route label of requests that no route matches: paths themselves are never labels.
+const UNMATCHED: &str = "unmatched";
+/// Status label, as nginx has it, when the client went away before the response's head.
+const CLIENT_CLOSED: u16 = 499;
+
+/// The outermost layer of every router.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let mut exchange = Exchange::begin(&request, &id);
+    let framing = Framing::of(request.headers());
+    let asked = request.headers().contains_key(header::EXPECT);
+    let request = request.map(|body| keeps_arriving(body, asked));
+    let span = exchange.span.clone();
+    let answer = async {
+        if framing == Framing::Ambiguous {
+            let detail = "send either Content-Length or Transfer-Encoding";
+            return Problem::new(Kind::MalformedRequest, detail).into_response();
+        }
+        next.run(request).await
+    };
+    let response = REQUEST_ID.scope(Arc::clone(&id), answer);
+    let mut response = framing.conclude(response.instrument(span).await);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    headers
+        .entry(header::X_CONTENT_TYPE_OPTIONS)
+        .or_insert(const { HeaderValue::from_static("nosniff") });
+    exchange.status = Some(response.status());
+    response
+}
+
+fn keeps_arriving(body: Body, asked: bool) -> Body {
+    if http_body::Body::is_end_stream(&body) {
+        return body;
+    }
+    Body::new(KeepsArriving::new(body, IDLE_TIMEOUT, asked))
+}
+
+/// One request and its answer; counted and logged when dropped, so also when the client goes away.
+struct Exchange {
+    span: Span,
+    method: &'static str,
+    route: String,
+    start: Instant,
+    status: Option<StatusCode>,
+}
+
+impl Exchange {
+    fn begin(request: &Request, id: &str) -> Self {
+        let method = method_label(request.method());
+        let route = request
+            .extensions()
+            .get::<MatchedPath>()
+            .map_or_else(|| UNMATCHED.to_owned(), |path| path.as_str().to_owned());
+        let span = tracing::info_span!(
+            "request",
+            request_id = id,
+            method,
+            route,
+            trace_id = tracing::field::Empty,
+            parent_id = tracing::field::Empty,
+        );
+        if let Some((trace, parent)) = traceparent(request.headers()) {
+            span.record("trace_id", trace);
+            span.record("parent_id", parent);
+        }
+        metrics::gauge!("cloudstore_http_requests_in_flight").increment(1.0);
+        Self {
+            span,
+            method,
+            route,
+            start: Instant::now(),
+            status: None,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let status = self.status.map_or(CLIENT_CLOSED, |status| status.as_u16());
+        let seconds = self.start.elapsed().as_secs_f64();
+        let labels = [
+            ("method", self.method.to_owned()),
+            ("route", std::mem::take(&mut self.route)),
+            ("status", status.to_string()),
+        ];
+        metrics::gauge!("cloudstore_http_requests_in_flight").decrement(1.0);
+        metrics::counter!("cloudstore_http_requests_total", &labels).increment(1);
+        metrics::histogram!("cloudstore_http_request_duration_seconds", &labels).record(seconds);
+        let latency_ms = seconds * 1_000.0;
+        let probe = matches!(&*labels[1].1, "/healthz" | "/readyz" | "/metrics");
+        self.span.in_scope(|| {
+            if probe {
+                tracing::debug!(status, latency_ms, "answered");
+            } else {
+                tracing::info!(status, latency_ms, "answered");
+            }
+        });
+    }
+}
+
+/// Methods are free text on the wire; labels are not.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN
+        .into_iter()
+        .find(|known| method == *known)
+        .unwrap_or("OTHER")
+}
+
+/// The caller's id if it is short and harmless in logs, else a new one.
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    headers
+        .get(X_REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(harmless))
+        .map_or_else(|| Uuid::now_v7().to_string().into(), Into::into)
+}
+
+/// Trace id and parent id of a W3C `traceparent` header (Trace Context, section 3.2).
+fn traceparent(headers: &HeaderMap) -> Option<(&str, &str)> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let mut parts = value.split('-');
+    let (version, trace, parent, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |text: &str, len: usize| {
+        text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let set = |text: &str| text.bytes().any(|b| b != b'0');
+    // Version 00 has exactly four parts, later ones may have more; ff is invalid.
+    let version_ok =
+        hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    (version_ok && hex(trace, 32) && set(trace) && hex(parent, 16) && set(parent) && hex(flags, 2))
+        .then_some((trace, parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+        headers
+    }
+
+    #[test]
+    fn request_ids() {
+        let id = |value: &str| request_id(&headers("x-request-id", value)).to_string();
+        assert_eq!(id("abc-1.2_Z"), "abc-1.2_Z");
+        for odd in ["", "a b", "a\tb", "<script>", &"x".repeat(65)] {
+            assert!(Uuid::parse_str(&id(odd)).is_ok(), "{odd}");
+        }
+        assert!(Uuid::parse_str(&request_id(&HeaderMap::new())).is_ok());
+    }
+
+    #[test]
+    fn traceparents() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parent = "00f067aa0ba902b7";
+        let ok = headers("traceparent", &format!("00-{trace}-{parent}-01"));
+        assert_eq!(traceparent(&ok), Some((trace, parent)));
+        for bad in [
+            format!("ff-{trace}-{parent}-01"),
+            format!("00-{trace}-{parent}"),
+            format!("00-{trace}-{parent}-01-x"),
+            format!("00-{}-{parent}-01", "0".repeat(32)),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            format!("00-{}-{parent}-01", trace.to_uppercase()),
+        ] {
+            assert_eq!(traceparent(&headers("traceparent", &bad)), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The chassis every service stands on: configuration, errors (problem+json and gRPC statuses),
+//! authentication, the HTTP listener with graceful shutdown, health, metrics and logs.
+//!
+//! A service builds an axum `Router` out of thin handlers that return [`Result`]; whoever owns the
+//! socket merges routers, wraps them once in [`http::finish`] and hands them to [`listener::serve`].
+
+pub mod auth;
+mod body;
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod health;
+pub mod http;
+pub mod json;
+pub mod listener;
+pub mod path;
+pub mod problem;
+pub mod query;
+pub mod rpc;
+pub mod telemetry;
+pub mod tls;
+
+pub use problem::{Kind, Problem, Result};

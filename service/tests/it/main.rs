@@ -1,0 +1,8 @@
+//! The chassis as clients meet it: real sockets, real clients.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod listener;
+mod requests;
+mod rpc;
+mod server;

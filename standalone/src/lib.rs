@@ -1,0 +1,42 @@
+//! All of cloudstore in one process, on embedded backends: SQLite, directories of this machine, a
+//! queue in memory. The services are the ones that run distributed; [`stack`] is the only place
+//! that chooses adapters.
+
+mod config;
+mod stack;
+
+use cloudstore_service::{config::print_effective, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::{
+    config::{BlobBackend, Config, Instant},
+    stack::{Stack, StartError},
+};
+
+/// Starts the stack, prints `listening on URL` on standard output, and serves until SIGTERM or
+/// SIGINT; then drains.
+///
+/// # Errors
+/// When the stack cannot start or the listener fails.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let config = config.with_secrets()?;
+    if config.print_config {
+        println!(
+            "{}",
+            print_effective(&config).map_err(std::io::Error::other)?
+        );
+        return Ok(());
+    }
+    telemetry::init(config.log_format, &config.log_filter);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stack = Stack::start(config).await?;
+    println!("listening on {}", stack.url());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stack.failed() => {}
+    }
+    tracing::info!("shutting down");
+    stack.stop().await
+}

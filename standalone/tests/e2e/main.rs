@@ -1,0 +1,26 @@
+//! The whole server, used as its clients use it: over HTTP.
+//!
+//! Every test has users of its own with unguessable names, and content that no other test has, so
+//! all of them can run side by side, against one server too: `CLOUDSTORE_E2E_URL` names a running
+//! one. Tests that restart the server, look into its directories or need other limits start their
+//! own in this process ([`support::Local`]), whatever that variable says.
+
+#![expect(clippy::unwrap_used, reason = "test code: what fails, fails the test")]
+
+mod support;
+
+mod accounts;
+mod batch;
+mod chunks;
+mod collision;
+mod concurrency;
+mod direct;
+mod disk_full;
+mod download;
+mod files;
+mod instant;
+mod problems;
+mod quota;
+mod recovery;
+mod tokens;
+mod transfer;

@@ -1,0 +1,57 @@
+//! Bounds and times of the worker.
+
+use std::time::Duration;
+
+/// How the worker works. Every time but the graces is about speed only: correctness rests on
+/// leases and fencing tokens.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of this worker, for the operator's eyes.
+    pub name: String,
+    /// Transfers claimed in one call, 1 to 1,000.
+    pub batch: u32,
+    /// Blobs of more than one group on their way at a time. Each reads and hashes a whole file:
+    /// more than a few only compete for the disk and the processors.
+    pub large_at_once: usize,
+    /// Blobs of one group on their way at a time. They mostly wait for flushes and round trips,
+    /// which many share.
+    pub small_at_once: usize,
+    /// How long a claim lasts unless it is renewed; another worker takes over afterwards.
+    pub lease: Duration,
+    /// Time between two looks for waiting transfers whose wake-up was lost or that are due again.
+    pub sweep_every: Duration,
+    /// Failed attempts after which a transfer is parked for the operator.
+    pub max_attempts: u32,
+    /// Pause after the first failed attempt; each further one doubles it.
+    pub retry_base: Duration,
+    /// Longest pause between two attempts.
+    pub retry_cap: Duration,
+    /// How long a staged copy stays after its blob was stored: time for readers to move over.
+    pub staged_grace: Duration,
+    /// How long content without references stays: time for the same content to come back.
+    pub garbage_grace: Duration,
+    /// Time between two rounds of cleaning up.
+    pub clean_every: Duration,
+    /// How long running transfers may take to finish on shutdown; then they are given back.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "transfer-worker".to_owned(),
+            batch: 64,
+            large_at_once: 2,
+            small_at_once: 64,
+            lease: Duration::from_secs(60),
+            sweep_every: Duration::from_secs(3),
+            max_attempts: 8,
+            retry_base: Duration::from_secs(1),
+            retry_cap: Duration::from_secs(300),
+            staged_grace: Duration::from_secs(60),
+            garbage_grace: Duration::from_secs(3_600),
+            clean_every: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The native dialect: create (one or a batch), prove possession, send chunks, complete.
+
+use std::sync::Arc;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use cloudstore_proto::{convert, http, path, upload::OnConflict};
+use cloudstore_service::{
+    Kind, Problem, Result,
+    auth::User,
+    http::request_id,
+    json::{Json, invalid_fields},
+    path::Path,
+};
+use uuid::Uuid;
+
+use super::{
+    content_length, declared, media_type, mtime, receive, refuse_encodings, sha256_field, view,
+};
+use crate::engine::{Begin, Begun, ChallengeView, Engine, Found};
+
+/// `POST /api/v1/uploads`
+pub(crate) async fn create(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+    Json(body): Json<http::CreateUpload>,
+) -> Result<Response> {
+    let entry = begin(&engine, &body)?;
+    let begun = engine.begin(user.account_id, vec![entry], false).await?;
+    let begun = begun
+        .into_iter()
+        .next()
+        .ok_or_else(|| Problem::internal("no result"))?;
+    if let Begun::Refused(error) = begun {
+        return Err(error.into());
+    }
+    let created = created(begun);
+    let location = match &created {
+        http::Created::Uploading { upload } | http::Created::Challenge { upload, .. } => {
+            HeaderValue::try_from(&upload.location).ok()
+        }
+        _ => None,
+    };
+    let mut response = (StatusCode::CREATED, Json(created)).into_response();
+    if let Some(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `POST /api/v1/uploads/batch`: every entry has its own result, whatever becomes of the others.
+pub(crate) async fn create_batch(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+    Json(body): Json<http::CreateUploads>,
+) -> Result<Json<http::CreatedUploads>> {
+    if body.entries.is_empty() || body.entries.len() > http::MAX_BATCH {
+        let message = format!("must have 1 to {} elements", http::MAX_BATCH);
+        return Err(invalid_fields([("entries", message)]));
+    }
+    let entries = body.entries.iter().map(|entry| begin(&engine, entry));
+    let (mut results, mut valid) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Ok(entry) => {
+                valid.push(entry);
+                results.push(None);
+            }
+            Err(problem) => results.push(Some(refused(&problem))),
+        }
+    }
+    let mut begun = engine
+        .begin(user.account_id, valid, true)
+        .await?
+        .into_iter();
+    let results = results.into_iter().map(|result| {
+        let next = || begun.next().map(created);
+        result
+            .or_else(next)
+            .ok_or_else(|| Problem::internal("a result is missing"))
+    });
+    Ok(Json(http::CreatedUploads {
+        results: results.collect::<Result<_>>()?,
+    }))
+}
+
+/// `POST /api/v1/uploads/{id}/proof`
+pub(crate) async fn prove(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+    Path(id): Path<Uuid>,
+    Json(body): Json<http::Proof>,
+) -> Result<(StatusCode, Json<http::Completed>)> {
+    let mut proof = [0; 32];
+    hex::decode_to_slice(&body.proof, &mut proof)
+        .map_err(|_| invalid_fields([("proof", "must be 64 hexadecimal digits")]))?;
+    let file = match engine.find(user.account_id, id).await? {
+        Found::Done(file) => *file,
+        Found::Open(session) => {
+            let file = engine.prove(&session, &proof).await?;
+            metrics::counter!("cloudstore_uploads_completed_total", "how" => "proof").increment(1);
+            file
+        }
+    };
+    Ok((
+        StatusCode::CREATED,
+        Json(http::Completed {
+            file: convert::file(&file, true),
+        }),
+    ))
+}
+
+/// `GET /api/v1/uploads`
+pub(crate) async fn list(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+) -> Result<Json<http::Uploads>> {
+    let sessions = engine.list(user.account_id).await?;
+    Ok(Json(http::Uploads {
+        uploads: sessions.iter().map(|session| view(session)).collect(),
+    }))
+}
+
+/// `GET /api/v1/uploads/{id}`
+pub(crate) async fn status(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+    Path(id): Path<Uuid>,
+) -> Result<Json<http::UploadState>> {
+    Ok(Json(match engine.find(user.account_id, id).await? {
+        Found::Open(session) => http::UploadState::Uploading {
+            upload: view(&session),
+        },
+        Found::Done(file) => http::UploadState::Completed {
+            file: convert::file(&file, false),
+        },
+    }))
+}
+
+/// `PUT /api/v1/uploads/{id}/chunks/{index}`
+pub(crate) async fn put_chunk(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+    Path((id, index)): Path<(Uuid, u64)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode> {
+    refuse_encodings(&headers)?;
+    let length = content_length(&headers)?;
+    let check = sha256_field(&headers, &HeaderName::from_static("content-digest"))?;
+    let Found::Open(session) = engine.find(user.account_id, id).await? else {
+        return Err(Problem::new(Kind::UploadGone, "the upload is completed"));
+    };
+    receive(body, async |mut body| {
+        let put = engine
+            .put_chunk(&session, index, length, check, &mut body)
+            .await;
+        (body, put)
+    })
+    .await?;
+    metrics::counter!("cloudstore_upload_chunks_total").increment(1);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/v1/uploads/{id}/complete`
+pub(crate) async fn complete(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+    Path(id): Path<Uuid>,
+) -> Result<(StatusCode, Json<http::Completed>)> {
+    let file = match engine.find(user.account_id, id).await? {
+        Found::Done(file) => *file,
+        Found::Open(session) => {
+            let file = engine.complete(&session).await?;
+            metrics::counter!("cloudstore_uploads_completed_total", "how" => "chunks").increment(1);
+            file
+        }
+    };
+    Ok((
+        StatusCode::CREATED,
+        Json(http::Completed {
+            file: convert::file(&file, false),
+        }),
+    ))
+}
+
+/// `DELETE /api/v1/uploads/{id}`
+pub(crate) async fn cancel(
+    State(engine): State<Arc<Engine>>,
+    user: User,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode> {
+    engine.cancel(user.account_id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn begin(engine: &Engine, entry: &http::CreateUpload) -> Result<Begin> {
+    let max = engine.settings().max_size;
+    if entry.size > max {
+        return Err(crate::engine::Error::TooLarge(max).into());
+    }
+    let path = path::normalize_new(&entry.path)?;
+    Ok(Begin {
+        media_type: media_type(&path),
+        path,
+        size: entry.size,
+        declared: declared(entry.digests.as_ref())?,
+        on_conflict: on_conflict(entry.on_conflict),
+        mtime_ms: mtime(entry.mtime.as_deref())?,
+    })
+}
+
+pub(super) fn on_conflict(rule: http::OnConflict) -> OnConflict {
+    match rule {
+        http::OnConflict::Fail => OnConflict::Fail,
+        http::OnConflict::Replace => OnConflict::Replace,
+        http::OnConflict::Rename => OnConflict::Rename,
+    }
+}
+
+fn created(begun: Begun) -> http::Created {
+    match begun {
+        Begun::Instant(entry) => {
+            metrics::counter!("cloudstore_uploads_completed_total", "how" => "instant")
+                .increment(1);
+            http::Created::Instant {
+                file: convert::file(&entry, true),
+            }
+        }
+        Begun::Uploading(session) => http::Created::Uploading {
+            upload: view(&session),
+        },
+        Begun::Challenge(challenge, session) => http::Created::Challenge {
+            challenge: challenge_view(challenge),
+            upload: view(&session),
+        },
+        Begun::Direct => http::Created::Direct,
+        Begun::Refused(error) => refused(&error.into()),
+    }
+}
+
+fn refused(problem: &Problem) -> http::Created {
+    http::Created::Problem {
+        problem: problem.to_body(&request_id()),
+    }
+}
+
+fn challenge_view(challenge: ChallengeView) -> http::Challenge {
+    http::Challenge {
+        nonce: hex::encode(challenge.nonce),
+        windows: challenge
+            .windows
+            .into_iter()
+            .map(|(offset, len)| [offset, len])
+            .collect(),
+        expires_at: convert::rfc3339(challenge.expires_at_ms),
+    }
+}

@@ -1,0 +1,145 @@
+//! Proof of possession: knowing a hash is not owning a file.
+//!
+//! A challenge can be answered once, within [`TTL`]. Whoever fails uploads the bytes.
+
+use std::{os::unix::fs::FileExt as _, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cloudstore_backends::{
+    blob::{BlobStore, Key},
+    staging::{self, StagedBlobs},
+};
+use cloudstore_content::{
+    Root,
+    proof::{Challenge, Prover, matches},
+};
+use cloudstore_proto::{convert::unsigned, file::Blob};
+use cloudstore_service::clock;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::{Error, Result};
+
+/// How long a challenge can be answered.
+pub(crate) const TTL: Duration = Duration::from_secs(60);
+/// Windows read side by side from a remote store.
+const READS: usize = 8;
+
+/// A challenge that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    challenge: Challenge,
+    /// The content to prove possession of.
+    pub(crate) candidate: Blob,
+    expires_at_ms: i64,
+}
+
+impl Pending {
+    pub(crate) fn new(candidate: Blob) -> Self {
+        let ttl_ms = i64::try_from(TTL.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            challenge: Challenge::new(unsigned(candidate.size)),
+            candidate,
+            expires_at_ms: clock::now_ms() + ttl_ms,
+        }
+    }
+
+    /// As the client gets it.
+    pub(crate) fn view(&self) -> super::ChallengeView {
+        super::ChallengeView {
+            nonce: self.challenge.nonce,
+            windows: self.challenge.windows.clone(),
+            expires_at_ms: self.expires_at_ms,
+        }
+    }
+}
+
+/// Where content can be read.
+#[derive(Clone)]
+pub(crate) struct Content {
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) staged: Arc<dyn StagedBlobs>,
+}
+
+impl Content {
+    /// Checks an answer. A challenge that cannot be checked counts as failed: the client can
+    /// always send the bytes.
+    pub(crate) async fn prove(&self, pending: Pending, proof: &[u8; 32]) -> Result<Blob> {
+        if clock::now_ms() > pending.expires_at_ms {
+            return Err(Error::ProofFailed);
+        }
+        let expected = self.expected(&pending).await.map_err(|error| {
+            tracing::warn!(%error, "cannot read the windows of a challenge");
+            Error::ProofFailed
+        })?;
+        if !matches(&expected, proof) {
+            return Err(Error::ProofFailed);
+        }
+        Ok(pending.candidate)
+    }
+
+    async fn expected(&self, pending: &Pending) -> Result<[u8; 32], ReadError> {
+        let Pending {
+            challenge,
+            candidate: blob,
+            ..
+        } = pending;
+        let root = Root::try_from(&blob.blake3[..]).map_err(|_| ReadError::Identity)?;
+        if let Ok(staging_id) = Uuid::from_slice(&blob.staging_id) {
+            let size = unsigned(blob.size);
+            match self.staged.open(&blob.node, staging_id, size, &root).await {
+                Ok(copy) => return from_file(challenge.clone(), copy.data).await,
+                // It was stored meanwhile.
+                Err(staging::Error::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let key = Key::blob(&root);
+        if let Some(file) = self.blobs.open_local(&key).await? {
+            return from_file(challenge.clone(), Arc::new(file)).await;
+        }
+        let windows = stream::iter(challenge.windows.clone())
+            .map(|(offset, len)| self.blobs.get(&key, offset..offset + len))
+            .buffered(READS);
+        let prover = windows
+            .map_err(ReadError::from)
+            .try_fold(
+                Prover::new(&challenge.nonce),
+                |mut prover, mut window| async move {
+                    while let Some(piece) = window.next().await {
+                        let piece: Bytes = piece?;
+                        prover.update(&piece);
+                    }
+                    Ok(prover)
+                },
+            )
+            .await?;
+        Ok(prover.finish())
+    }
+}
+
+async fn from_file(challenge: Challenge, file: Arc<std::fs::File>) -> Result<[u8; 32], ReadError> {
+    let read = spawn_blocking(move || {
+        let mut prover = Prover::new(&challenge.nonce);
+        for (offset, len) in challenge.windows {
+            let mut window = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
+            file.read_exact_at(&mut window, offset)?;
+            prover.update(&window);
+        }
+        std::io::Result::Ok(prover.finish())
+    });
+    Ok(read.await.map_err(std::io::Error::other)??)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("the blob has no valid identity")]
+    Identity,
+    #[error(transparent)]
+    Staged(#[from] staging::Error),
+    #[error(transparent)]
+    Stored(#[from] cloudstore_backends::blob::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}

@@ -1,0 +1,358 @@
+//! A whole file in one body: hashed in order while it is written, no chunks, no resumption.
+//!
+//! Small files have no upload row and cost one transaction in all. Larger ones reserve their
+//! place in the quota before the first byte is read.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use cloudstore_backends::staging::Layout;
+use cloudstore_content::{
+    Outboard,
+    digest::{Digests, Hasher},
+    tree::TreeHasher,
+};
+use cloudstore_proto::{
+    account::{GetAccountRequest, account_store_client::AccountStoreClient},
+    upload::{
+        BeginUploadsRequest, CancelUploadRequest, CommitUploadRequest, CommitUploadResponse,
+        InstantPolicy, begin_result,
+    },
+};
+use cloudstore_service::{Problem, rpc::deadline};
+use futures::Stream;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::{
+    Begin, Engine, Error, Result,
+    body::{self, BUFFER, BodyError, End, Pulse, Sink},
+    bytes,
+    commit::{content_request, is_definite},
+    millis, prefix,
+    session::{self, Declared},
+    sidecar, signed,
+};
+
+/// Bodies longer than this reserve their bytes first. For shorter ones a second transaction costs
+/// more than reading a body in vain; the quota is checked all the same when they are committed.
+const RESERVE_ABOVE: u64 = 8 << 20;
+
+impl Engine {
+    /// Receives a whole file. `size` is `None` when the client does not know it.
+    ///
+    /// # Errors
+    /// Nothing is left behind: [`Error::TooLarge`], [`Error::Quota`], [`Error::NoSpace`],
+    /// [`Error::Length`], [`Error::DigestMismatch`], [`Error::Body`], dbproxy's refusals.
+    pub async fn direct(
+        self: &Arc<Self>,
+        account: Uuid,
+        upload: Begin,
+        size: Option<u64>,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
+    ) -> Result<CommitUploadResponse> {
+        let limit = self.direct_limit(account, size).await?;
+        let draft = self.draft(account, &upload, size).await?;
+        let sink = WholeSink::new(&draft, size, &upload.declared);
+        let pumped = body::pump(body, limit, size, sink, &Pulse::new()).await?;
+        match (pumped.end, size) {
+            (End::Complete, Some(expected)) if pumped.len != expected => {
+                return Err(Error::Length {
+                    expected,
+                    found: Some(pumped.len),
+                });
+            }
+            (End::Complete, _) => {}
+            (End::TooLong, None) if limit < self.settings.max_size => {
+                return Err(Error::Quota(limit));
+            }
+            (End::TooLong, None) => return Err(Error::TooLarge(limit)),
+            (End::TooLong, Some(expected)) => {
+                return Err(Error::Length {
+                    expected,
+                    found: None,
+                });
+            }
+            (End::Broken(error), _) => return Err(Error::Body(error)),
+            (End::Preempted, _) => return Err(Error::Preempted),
+        }
+        let engine = self.clone();
+        let task = tokio::spawn(async move {
+            let (sink, tail) = (pumped.sink, pumped.tail);
+            let whole = spawn_blocking(move || sink.finish(&tail)).await;
+            engine
+                .commit_draft(draft, upload, whole.map_err(io::Error::other)??)
+                .await
+        });
+        task.await.map_err(io::Error::other)?
+    }
+
+    /// Bytes this body may have. Refuses before the body is read what cannot succeed.
+    async fn direct_limit(&self, account: Uuid, size: Option<u64>) -> Result<u64> {
+        let max = self.settings.max_size;
+        match size {
+            Some(size) if size > max => Err(Error::TooLarge(max)),
+            // The reservation checks the quota.
+            Some(size) if size > RESERVE_ABOVE => Ok(size),
+            Some(size) => {
+                let fits = |free: u64| free >= size;
+                let known = self.free.get(&account).await;
+                if !known.is_some_and(fits) && !fits(self.free_bytes(account).await?) {
+                    return Err(Error::Quota(size));
+                }
+                Ok(size)
+            }
+            None => Ok(self.free_bytes(account).await?.min(max)),
+        }
+    }
+
+    async fn free_bytes(&self, account: Uuid) -> Result<u64> {
+        let request = deadline(GetAccountRequest { id: bytes(account) });
+        let mut client = AccountStoreClient::new(self.ports.channel.clone());
+        let found = client.get_account(request).await?.into_inner();
+        let free = found.quota_bytes - found.used_bytes - found.reserved_bytes;
+        let free = u64::try_from(free).unwrap_or(0);
+        self.free.insert(account, free).await;
+        Ok(free)
+    }
+
+    async fn draft(
+        self: &Arc<Self>,
+        account: Uuid,
+        upload: &Begin,
+        size: Option<u64>,
+    ) -> Result<Arc<Draft>> {
+        let id = Uuid::now_v7();
+        // Registered before any trace of it exists, so that the sweep never takes it for waste.
+        self.direct_ids().insert(id);
+        let mut draft = Draft {
+            engine: self.clone(),
+            id,
+            account,
+            reserved: false,
+            doomed: AtomicBool::new(true),
+        };
+        if size.is_some_and(|size| size > RESERVE_ABOVE) {
+            self.reserve(account, id, upload).await?;
+            draft.reserved = true;
+        }
+        Ok(Arc::new(draft))
+    }
+
+    async fn reserve(&self, account: Uuid, id: Uuid, upload: &Begin) -> Result<()> {
+        let entry = Begin {
+            declared: Declared::default(),
+            ..upload.clone()
+        };
+        let request = BeginUploadsRequest {
+            account_id: bytes(account),
+            node: self.settings.node.clone(),
+            policy: InstantPolicy::Off.into(),
+            lifetime_ms: millis(self.settings.lifetime),
+            direct_limit: -1,
+            max_open: super::MAX_OPEN_UPLOADS,
+            entries: vec![cloudstore_proto::upload::BeginUpload {
+                id: bytes(id),
+                ..self.begin_message(entry)
+            }],
+        };
+        let answer = self
+            .client()
+            .begin_uploads(deadline(request))
+            .await?
+            .into_inner();
+        match answer
+            .results
+            .into_iter()
+            .next()
+            .and_then(|result| result.result)
+        {
+            Some(begin_result::Result::Uploading(_)) => Ok(()),
+            Some(begin_result::Result::Problem(problem)) => {
+                Err(Error::refused(&problem.slug, problem.detail))
+            }
+            _ => Err(Error::Metadata(Problem::internal(
+                "unexpected answer to a reservation",
+            ))),
+        }
+    }
+
+    async fn commit_draft(
+        &self,
+        draft: Arc<Draft>,
+        upload: Begin,
+        whole: Whole,
+    ) -> Result<CommitUploadResponse> {
+        prefix::check(&upload.declared, &whole.digests)?;
+        let root = *whole.outboard.root();
+        if upload
+            .declared
+            .blake3
+            .is_some_and(|declared| declared != root)
+        {
+            return Err(Error::DigestMismatch("blake3"));
+        }
+        let size = whole.outboard.size();
+        let files = [Some(whole.data.clone()), whole.side]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.flush_files(&whole.data, files, size).await?;
+        let Digests { sha1, sha256 } = whole.digests;
+        let request = CommitUploadRequest {
+            id: bytes(draft.id),
+            account_id: bytes(draft.account),
+            reserved: draft.reserved,
+            path: upload.path,
+            size: signed(size),
+            on_conflict: upload.on_conflict.into(),
+            mtime_ms: upload.mtime_ms,
+            media_type: upload.media_type,
+            node: self.settings.node.clone(),
+            staging_id: bytes(draft.id),
+            ..content_request(&Declared {
+                blake3: Some(root),
+                sha256,
+                sha1,
+            })
+        };
+        // From here on the files may be a blob's only copy.
+        draft.doomed.store(false, Ordering::Relaxed);
+        match self.commit(request).await {
+            Ok(committed) => {
+                self.hand_over(draft.id, &committed).await;
+                Ok(committed)
+            }
+            Err(error) => {
+                draft.doomed.store(is_definite(&error), Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A direct upload under way. Dropped by whoever lets go of it last, the writing thread included;
+/// unless it was committed, nothing of it stays.
+struct Draft {
+    engine: Arc<Engine>,
+    id: Uuid,
+    account: Uuid,
+    reserved: bool,
+    doomed: AtomicBool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.engine.direct_ids().remove(&self.id);
+        if !self.doomed.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.engine.layout.remove(self.id) {
+            tracing::warn!(upload = %self.id, %error, "cannot remove a failed direct upload");
+        }
+        if !self.reserved {
+            return;
+        }
+        // Without a runtime the process is ending; the next start releases the reservation.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let mut client = self.engine.client();
+            let request = CancelUploadRequest {
+                account_id: bytes(self.account),
+                id: bytes(self.id),
+            };
+            runtime.spawn(async move {
+                if let Err(error) = client.cancel_upload(deadline(request)).await {
+                    tracing::warn!(%error, "cannot release the reservation of a direct upload");
+                }
+            });
+        }
+    }
+}
+
+/// The received content.
+struct Whole {
+    data: Arc<File>,
+    side: Option<Arc<File>>,
+    outboard: Outboard,
+    digests: Digests,
+}
+
+/// Writes and hashes a body in order.
+struct WholeSink {
+    layout: Layout,
+    size: Option<u64>,
+    file: Option<File>,
+    tree: TreeHasher,
+    sha: Option<Hasher>,
+    draft: Arc<Draft>,
+}
+
+impl WholeSink {
+    fn new(draft: &Arc<Draft>, size: Option<u64>, declared: &Declared) -> Self {
+        let (sha1, sha256) = (declared.sha1.is_some(), declared.sha256.is_some());
+        Self {
+            layout: draft.engine.layout.clone(),
+            size,
+            file: None,
+            tree: TreeHasher::new(),
+            sha: (sha1 || sha256).then(|| Hasher::new(sha1, sha256)),
+            draft: draft.clone(),
+        }
+    }
+
+    fn file(&mut self) -> io::Result<&File> {
+        if self.file.is_none() {
+            // What comes in one write needs no room reserved before it.
+            let reserve = self.size.filter(|size| *size > BUFFER as u64).unwrap_or(0);
+            self.file = Some(session::create_data(&self.layout, self.draft.id, reserve)?);
+        }
+        Ok(self.file.as_ref().expect("invariant: assigned above"))
+    }
+
+    fn finish(mut self, tail: &[u8]) -> Result<Whole> {
+        self.write(tail)?;
+        let outboard = std::mem::take(&mut self.tree).finish();
+        let side = if outboard.values().len() > 1 {
+            let path = self.layout.side(self.draft.id);
+            Some(Arc::new(sidecar::create_full(
+                &path,
+                outboard.size(),
+                outboard.values(),
+            )?))
+        } else {
+            None
+        };
+        let digests = self.sha.take().map(Hasher::finish).unwrap_or_default();
+        let data = Arc::new(
+            self.file
+                .take()
+                .expect("invariant: the write above opened it"),
+        );
+        Ok(Whole {
+            data,
+            side,
+            outboard,
+            digests,
+        })
+    }
+}
+
+impl Sink for WholeSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let offset = self.tree.size();
+        self.file()?.write_all_at(bytes, offset)?;
+        self.tree.update(bytes);
+        if let Some(sha) = &mut self.sha {
+            sha.update(bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,292 @@
+//! One unfinished upload on its staging node: what is kept, who is writing, and the chunk path.
+//!
+//! A chunk touches nothing but this node's files and memory. Its acknowledgement survives the
+//! death of the process (the bytes are in the page cache); completion makes everything survive
+//! loss of power.
+
+mod chunk;
+mod files;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use cloudstore_backends::staging::Layout;
+use cloudstore_content::{
+    GROUP_BYTES, GroupValue, Root,
+    tree::{self, group_count},
+};
+use cloudstore_service::clock;
+use tokio::{sync::Notify, task::spawn_blocking};
+use uuid::Uuid;
+
+pub(crate) use self::files::{Files, create_data};
+use super::{
+    Error, Result,
+    body::Pulse,
+    challenge::Pending,
+    prefix::Prefix,
+    sidecar::{self, ABSENT},
+};
+
+/// Digests the client declared; completion fails unless the content has them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Declared {
+    /// BLAKE3-256.
+    pub blake3: Option<Root>,
+    /// SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// SHA-1.
+    pub sha1: Option<[u8; 20]>,
+}
+
+/// What was agreed when the upload was created.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The upload.
+    pub id: Uuid,
+    /// Its owner.
+    pub account: Uuid,
+    /// Path of the file to be.
+    pub path: String,
+    /// Declared length, bytes.
+    pub size: u64,
+    /// Bytes of every chunk but the last: a multiple of the group size.
+    pub chunk_size: u64,
+    /// Unix milliseconds.
+    pub expires_at_ms: i64,
+    /// What to verify.
+    pub declared: Declared,
+}
+
+impl Facts {
+    /// Number of chunks; 0 for an empty file.
+    #[must_use]
+    pub fn chunk_count(&self) -> u64 {
+        self.size.div_ceil(self.chunk_size)
+    }
+
+    fn chunk_len(&self, index: u64) -> u64 {
+        self.chunk_size.min(self.size - index * self.chunk_size)
+    }
+
+    fn groups_of_chunk(&self, index: u64) -> std::ops::Range<usize> {
+        let first = index * self.chunk_size / GROUP_BYTES;
+        let last = (index * self.chunk_size + self.chunk_len(index)).div_ceil(GROUP_BYTES);
+        to_index(first)..to_index(last)
+    }
+}
+
+fn to_index(group: u64) -> usize {
+    usize::try_from(group).expect("invariant: group counts were allocated as vectors")
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Chunks are welcome.
+    Open,
+    /// Cancelled, expired or completed: its files belong to somebody else or are gone.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Map {
+    values: Vec<GroupValue>,
+    phase: Phase,
+    writers: HashMap<u64, Arc<Pulse>>,
+    last_used_ms: i64,
+}
+
+/// An unfinished upload.
+#[derive(Debug)]
+pub struct Session {
+    facts: Facts,
+    layout: Layout,
+    files: Mutex<Option<Arc<Files>>>,
+    map: Mutex<Map>,
+    released: Notify,
+    pub(crate) prefix: Arc<Mutex<Prefix>>,
+    pub(crate) challenge: Mutex<Option<Pending>>,
+    /// Held by the one request that completes the upload.
+    pub(crate) completion: tokio::sync::Mutex<()>,
+}
+
+impl Session {
+    /// A new upload; no file is created before the first chunk.
+    pub(crate) fn new(facts: Facts, layout: Layout) -> Self {
+        let values = vec![ABSENT; to_index(group_count(facts.size))];
+        Self::with(facts, layout, values, None)
+    }
+
+    fn with(
+        facts: Facts,
+        layout: Layout,
+        values: Vec<GroupValue>,
+        files: Option<Arc<Files>>,
+    ) -> Self {
+        let prefix = Prefix::new(&facts.declared);
+        let map = Map {
+            values,
+            phase: Phase::Open,
+            writers: HashMap::new(),
+            last_used_ms: clock::now_ms(),
+        };
+        Self {
+            facts,
+            layout,
+            files: Mutex::new(files),
+            map: Mutex::new(map),
+            released: Notify::new(),
+            prefix: Arc::new(Mutex::new(prefix)),
+            challenge: Mutex::new(None),
+            completion: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Every change of the map is a single assignment, so a panic elsewhere leaves it whole.
+    fn map(&self) -> MutexGuard<'_, Map> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// First and last index of each run of chunks that are not kept.
+    #[must_use]
+    pub fn missing(&self) -> Vec<[u64; 2]> {
+        let map = self.map();
+        let mut runs: Vec<[u64; 2]> = Vec::new();
+        for index in (0..self.facts.chunk_count()).filter(|index| !self.kept(&map, *index)) {
+            match runs.last_mut() {
+                Some(run) if run[1] + 1 == index => run[1] = index,
+                _ => runs.push([index, index]),
+            }
+        }
+        runs
+    }
+
+    /// Bytes that are kept.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        let map = self.map();
+        (0..self.facts.chunk_count())
+            .filter(|index| self.kept(&map, *index))
+            .map(|index| self.facts.chunk_len(index))
+            .sum()
+    }
+
+    fn kept(&self, map: &Map, index: u64) -> bool {
+        map.values[self.facts.groups_of_chunk(index)]
+            .iter()
+            .all(|value| *value != ABSENT)
+    }
+
+    /// Bytes from the start of the content that are kept without a gap.
+    pub(crate) fn contiguous(&self) -> u64 {
+        let map = self.map();
+        let groups = map
+            .values
+            .iter()
+            .take_while(|value| **value != ABSENT)
+            .count() as u64;
+        (groups * GROUP_BYTES).min(self.facts.size)
+    }
+
+    /// Nobody used it for this long.
+    pub(crate) fn idle_ms(&self) -> i64 {
+        let map = self.map();
+        if map.writers.is_empty() {
+            clock::now_ms() - map.last_used_ms
+        } else {
+            0
+        }
+    }
+
+    /// The files, created at their final length when they are first needed.
+    pub(crate) async fn files(self: &Arc<Self>) -> Result<Arc<Files>> {
+        if let Ok(files) = self.files.try_lock()
+            && let Some(files) = &*files
+        {
+            return Ok(files.clone());
+        }
+        let session = self.clone();
+        spawn_blocking(move || session.files_now())
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// On a blocking thread under the lock, so that a request that is dropped meanwhile leaves
+    /// either both files or none.
+    fn files_now(&self) -> Result<Arc<Files>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = &*files {
+            return Ok(files.clone());
+        }
+        let created = files::create_files(&self.layout, self.facts.id, self.facts.size);
+        let created = Arc::new(created.inspect_err(|_| {
+            // Without room for the data there is nothing worth keeping.
+            let _ = self.layout.remove(self.facts.id);
+        })?);
+        *files = Some(created.clone());
+        Ok(created)
+    }
+
+    /// Makes groups count as kept. The sidecar has them already.
+    fn record(&self, first_group: usize, values: &[GroupValue]) -> Result<()> {
+        let mut map = self.map();
+        if map.phase == Phase::Closed {
+            return Err(Error::Gone);
+        }
+        map.values[first_group..first_group + values.len()].copy_from_slice(values);
+        map.last_used_ms = clock::now_ms();
+        Ok(())
+    }
+
+    /// All group values, once every group is kept.
+    pub(crate) fn complete_values(&self) -> Result<Vec<GroupValue>> {
+        let missing = self.missing();
+        if !missing.is_empty() {
+            return Err(Error::Incomplete(missing));
+        }
+        if self.facts.size == 0 {
+            return Ok(vec![tree::group_value(0, 0, &[])]);
+        }
+        Ok(self.map().values.clone())
+    }
+
+    /// Forgets everything that was received: after a failed flush nobody knows what is on disk.
+    pub(crate) fn forget_all(&self) {
+        *self.prefix.lock().unwrap_or_else(PoisonError::into_inner) =
+            Prefix::new(&self.facts.declared);
+        let mut map = self.map();
+        map.values.fill(ABSENT);
+        let files = self
+            .files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(files) = files
+            && let Err(error) = sidecar::write(&files.side, 0, &map.values)
+        {
+            // The groups are verified against the data before they count again.
+            tracing::warn!(upload = %self.facts.id, %error, "cannot clear a sidecar");
+        }
+    }
+
+    /// Takes no more chunks and makes those under way give up. False: it was closed before.
+    pub(crate) fn close(&self) -> bool {
+        let mut map = self.map();
+        for writer in map.writers.values() {
+            writer.cancel();
+        }
+        std::mem::replace(&mut map.phase, Phase::Closed) == Phase::Open
+    }
+}
+
+#[cfg(test)]
+mod tests;
