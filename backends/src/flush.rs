@@ -1,31 +1,49 @@
 //! Group commit for files: one round of flushes serves every caller that waits.
 //!
 //! A journalling file system commits the creation of many files in one journal transaction, so
-//! flushing files side by side costs little more than flushing one. Callers that arrive during a
-//! round wait for the next one, which starts at once when the current one ends.
+//! flushing many files costs little more than flushing one. Callers that arrive during a round
+//! wait for the next one, which starts at once when the current one ends. Small files are written
+//! in the round, too, one after the other on one thread: writers side by side would only wait for
+//! each other at the lock of the directory.
 
 use std::{
     collections::HashMap,
     fs::File,
     io,
     os::unix::fs::MetadataExt as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, absolute},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
 
 /// Flushes that run side by side in one round. More than this shares journal commits no better
 /// and only adds threads.
 const FAN_OUT: usize = 16;
+/// From so many files on, one `syncfs` is cheaper than flushing each: one journal commit and one
+/// flush of the disk's cache instead of several.
+const WHOLE_FS_FROM: usize = 8;
+/// A `syncfs` that takes longer had to write what others left dirty; see [`Mood`].
+const SLOW: Duration = Duration::from_millis(100);
+/// How long files are flushed one by one afterwards.
+const SLOW_PAUSE: Duration = Duration::from_secs(2);
 /// Requests folded into one round, so that the first caller never waits for an endless queue.
-const MAX_ROUND: usize = 512;
-/// Callers that may wait; beyond that `flush` itself waits (back-pressure, not failure).
+const MAX_ROUND: usize = 256;
+/// Callers that may wait; beyond that callers wait to be let in (back-pressure, not failure).
 const QUEUE: usize = 1_024;
+
+/// Writes something and returns the files to flush.
+type Write = Box<dyn FnOnce() -> Vec<Arc<File>> + Send>;
 
 /// What one caller needs on the disk before it goes on.
 struct Request {
-    files: Vec<Arc<File>>,
+    write: Write,
     dirs: Vec<Arc<File>>,
     done: oneshot::Sender<io::Result<()>>,
 }
@@ -54,8 +72,37 @@ impl Flusher {
     /// A failed flush is final: the kernel may have dropped the dirty pages, so the caller must
     /// treat the data as lost instead of flushing again.
     pub async fn flush(&self, files: Vec<Arc<File>>, dirs: Vec<Arc<File>>) -> io::Result<()> {
+        self.request(Box::new(move || files), dirs).await
+    }
+
+    /// Runs `write` in the round and flushes the files it returns and the directories `dirs`. For
+    /// small writes: everybody in the round waits for them. What `write` returns comes back once
+    /// it is on the disk; its own error comes back as the inner one.
+    ///
+    /// # Errors
+    /// As [`Flusher::flush`].
+    pub async fn write<T: Send + 'static, E: Send + 'static>(
+        &self,
+        write: impl FnOnce() -> Result<(T, Vec<Arc<File>>), E> + Send + 'static,
+        dirs: Vec<Arc<File>>,
+    ) -> io::Result<Result<T, E>> {
+        let (sender, written) = oneshot::channel();
+        let write = move || {
+            let (result, files) = match write() {
+                Ok((value, files)) => (Ok(value), files),
+                Err(error) => (Err(error), Vec::new()),
+            };
+            // The caller may have gone; what was written is flushed all the same.
+            let _ = sender.send(result);
+            files
+        };
+        self.request(Box::new(write), dirs).await?;
+        written.await.map_err(|_| stopped())
+    }
+
+    async fn request(&self, write: Write, dirs: Vec<Arc<File>>) -> io::Result<()> {
         let (done, outcome) = oneshot::channel();
-        let request = Request { files, dirs, done };
+        let request = Request { write, dirs, done };
         self.queue.send(request).await.map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
     }
@@ -72,13 +119,18 @@ fn stopped() -> io::Error {
 }
 
 async fn run(mut requests: mpsc::Receiver<Request>) {
+    let mut mood = Mood::default();
     let mut round = Vec::with_capacity(MAX_ROUND);
     while requests.recv_many(&mut round, MAX_ROUND).await > 0 {
         let (work, waiting): (Vec<_>, Vec<_>) = round
             .drain(..)
-            .map(|request| ((request.files, request.dirs), request.done))
+            .map(|request| ((request.write, request.dirs), request.done))
             .unzip();
-        let outcomes = flush_round(work).await;
+        let Ok((outcomes, next)) = spawn_blocking(move || flush_round(work, mood)).await else {
+            // A round that panicked has kept nothing: its callers see their channels closed.
+            continue;
+        };
+        mood = next;
         for (done, outcome) in waiting.into_iter().zip(outcomes) {
             // A caller that went away needs no answer.
             let _ = done.send(outcome);
@@ -86,80 +138,130 @@ async fn run(mut requests: mpsc::Receiver<Request>) {
     }
 }
 
-type Work = (Vec<Arc<File>>, Vec<Arc<File>>);
+/// `syncfs` waits for everything that is dirty on the file system. When somebody streams
+/// gigabytes to it, small files are better off alone for a while.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mood {
+    alone_until: Option<Instant>,
+}
 
-/// Data first, then the directories, each directory once. An error reaches exactly the requests
-/// that named the file or directory which failed.
-async fn flush_round(work: Vec<Work>) -> Vec<io::Result<()>> {
-    let mut dirs: HashMap<(u64, u64), (Arc<File>, Vec<usize>)> = HashMap::new();
-    let mut outcomes: Vec<io::Result<()>> = Vec::with_capacity(work.len());
+impl Mood {
+    fn whole_fs(&self, files: usize) -> bool {
+        files >= WHOLE_FS_FROM && self.alone_until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    fn took(&mut self, time: Duration) {
+        self.alone_until = (time > SLOW).then(|| Instant::now() + SLOW_PAUSE);
+    }
+}
+
+/// Something to be flushed, and the requests that wait for it.
+struct Target {
+    file: Arc<File>,
+    requests: Vec<usize>,
+}
+
+type Outcomes = Vec<io::Result<()>>;
+
+/// Writes, then data, then directories. An error reaches exactly the requests that it concerns.
+fn flush_round(work: Vec<(Write, Vec<Arc<File>>)>, mut mood: Mood) -> (Outcomes, Mood) {
+    let mut outcomes: Outcomes = Vec::with_capacity(work.len());
     let mut files = Vec::new();
-    for (index, (request_files, request_dirs)) in work.into_iter().enumerate() {
-        let mut outcome = Ok(());
+    let mut dirs: HashMap<(u64, u64), Target> = HashMap::new();
+    for (index, (write, request_dirs)) in work.into_iter().enumerate() {
+        outcomes.push(Ok(()));
+        match catch_unwind(AssertUnwindSafe(write)) {
+            Ok(written) => files.extend(written.into_iter().map(|file| Target {
+                file,
+                requests: vec![index],
+            })),
+            Err(_) => outcomes[index] = Err(io::Error::other("a write panicked")),
+        }
         for dir in request_dirs {
-            match dir.metadata() {
-                Ok(meta) => {
-                    let known = dirs.entry((meta.dev(), meta.ino()));
-                    known.or_insert_with(|| (dir, Vec::new())).1.push(index);
-                }
-                Err(error) => outcome = Err(error),
+            if let Err(error) = add_dir(&mut dirs, dir, index) {
+                outcomes[index] = Err(error);
             }
         }
-        outcomes.push(outcome);
-        files.extend(request_files.into_iter().map(|file| (file, vec![index])));
     }
-    sync_all(files, Sync::Data, &mut outcomes).await;
-    sync_all(dirs.into_values().collect(), Sync::Entries, &mut outcomes).await;
-    outcomes
+    let dirs: Vec<Target> = dirs.into_values().collect();
+    if mood.whole_fs(files.len() + dirs.len()) {
+        let start = Instant::now();
+        files.extend(dirs);
+        sync_file_systems(files, &mut outcomes);
+        mood.took(start.elapsed());
+    } else {
+        sync_each(&files, File::sync_data, &mut outcomes);
+        sync_each(&dirs, File::sync_all, &mut outcomes);
+    }
+    (outcomes, mood)
 }
 
-#[derive(Clone, Copy)]
-enum Sync {
-    Data,
-    Entries,
+/// Each directory once, whoever asks for it.
+fn add_dir(
+    dirs: &mut HashMap<(u64, u64), Target>,
+    dir: Arc<File>,
+    request: usize,
+) -> io::Result<()> {
+    let meta = dir.metadata()?;
+    let target = dirs
+        .entry((meta.dev(), meta.ino()))
+        .or_insert_with(|| Target {
+            file: dir,
+            requests: Vec::new(),
+        });
+    target.requests.push(request);
+    Ok(())
 }
 
-/// Flushes every file with at most [`FAN_OUT`] threads and files errors under their requests.
-async fn sync_all(
-    files: Vec<(Arc<File>, Vec<usize>)>,
-    what: Sync,
-    outcomes: &mut [io::Result<()>],
-) {
-    if files.is_empty() {
-        return;
-    }
-    let lane_len = files.len().div_ceil(FAN_OUT);
-    let mut lanes = Vec::new();
-    let mut files = files.into_iter();
-    loop {
-        let lane: Vec<_> = files.by_ref().take(lane_len).collect();
-        if lane.is_empty() {
-            break;
-        }
-        lanes.push(tokio::task::spawn_blocking(move || {
-            let sync = |file: &File| match what {
-                Sync::Data => file.sync_data(),
-                Sync::Entries => file.sync_all(),
-            };
-            lane.into_iter()
-                .filter_map(|(file, requests)| sync(&file).err().map(|error| (error, requests)))
-                .collect::<Vec<_>>()
-        }));
-    }
-    for lane in lanes {
-        match lane.await {
-            Ok(failures) => {
-                for (error, requests) in failures {
-                    for request in requests {
-                        outcomes[request] = Err(io::Error::new(error.kind(), error.to_string()));
-                    }
-                }
+/// One `syncfs` for each file system that is concerned, mostly one in all.
+fn sync_file_systems(targets: Vec<Target>, outcomes: &mut Outcomes) {
+    let mut systems: HashMap<u64, Target> = HashMap::new();
+    for target in targets {
+        match target.file.metadata() {
+            Ok(meta) => {
+                let system = systems.entry(meta.dev()).or_insert_with(|| Target {
+                    file: target.file,
+                    requests: Vec::new(),
+                });
+                system.requests.extend(target.requests);
             }
-            // Which file the lane had reached is unknown, so nobody may be told "kept".
-            Err(_) => outcomes
-                .iter_mut()
-                .for_each(|outcome| *outcome = Err(stopped())),
+            Err(error) => fail(outcomes, &target.requests, &error),
         }
+    }
+    for system in systems.into_values() {
+        if let Err(error) = rustix::fs::syncfs(&*system.file) {
+            fail(outcomes, &system.requests, &error.into());
+        }
+    }
+}
+
+/// Flushes every file on its own, with at most [`FAN_OUT`] threads.
+fn sync_each(targets: &[Target], sync: fn(&File) -> io::Result<()>, outcomes: &mut Outcomes) {
+    let lane = |targets: &[Target]| {
+        let failed = |target: &Target| Some((sync(&target.file).err()?, target.requests.clone()));
+        targets.iter().filter_map(failed).collect::<Vec<_>>()
+    };
+    let lanes = targets.chunks(targets.len().div_ceil(FAN_OUT).max(1));
+    let failures = match targets {
+        [] => return,
+        [_] => lane(targets),
+        _ => thread::scope(|scope| {
+            let threads: Vec<_> = lanes.map(|part| scope.spawn(move || lane(part))).collect();
+            let joined = threads.into_iter().map(|thread| thread.join());
+            // A panic goes on: nobody may be told "kept" then.
+            joined
+                .flat_map(|failures| failures.expect("invariant: flushing does not panic"))
+                .collect()
+        }),
+    };
+    for (error, requests) in failures {
+        fail(outcomes, &requests, &error);
+    }
+}
+
+fn fail(outcomes: &mut Outcomes, requests: &[usize], error: &io::Error) {
+    for request in requests {
+        outcomes[*request] = Err(io::Error::new(error.kind(), error.to_string()));
     }
 }
 
@@ -183,6 +285,8 @@ pub fn create_dirs_durably(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::fd::OwnedFd};
+
     use super::*;
 
     #[tokio::test]
@@ -191,28 +295,87 @@ mod tests {
         let entries = Arc::new(File::open(dir.path()).unwrap());
         let flusher = Flusher::new();
         let calls = (0..100).map(|i| {
-            let file = Arc::new(File::create(dir.path().join(i.to_string())).unwrap());
+            let path = dir.path().join(i.to_string());
             let (flusher, entries) = (flusher.clone(), entries.clone());
-            tokio::spawn(async move { flusher.flush(vec![file], vec![entries]).await })
+            tokio::spawn(async move {
+                let write = move || {
+                    fs::write(&path, "x")?;
+                    let file = Arc::new(File::open(&path)?);
+                    io::Result::Ok((i, vec![file]))
+                };
+                flusher.write(write, vec![entries]).await
+            })
         });
-        for call in calls.collect::<Vec<_>>() {
-            call.await.unwrap().unwrap();
+        for (i, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
+            assert_eq!(call.await.unwrap().unwrap().unwrap(), i);
         }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 100);
     }
 
     #[tokio::test]
-    async fn a_failure_reaches_only_its_own_request() {
+    async fn a_failed_or_panicking_write_is_its_own_callers_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = Arc::new(File::open(dir.path()).unwrap());
+        let flusher = Flusher::new();
+        let failed = flusher
+            .write(|| Err::<((), _), _>("no"), vec![entries.clone()])
+            .await;
+        assert_eq!(failed.unwrap(), Err("no"));
+        let panicked = flusher.write(
+            || -> Result<((), Vec<Arc<File>>), ()> { panic!("a defect") },
+            vec![],
+        );
+        assert!(panicked.await.is_err());
+        flusher.flush(vec![], vec![entries]).await.unwrap();
+    }
+
+    type Files = Vec<Arc<File>>;
+
+    fn round(work: Vec<(Files, Files)>) -> Outcomes {
+        let work = work
+            .into_iter()
+            .map(|(files, dirs)| (Box::new(|| files) as Write, dirs))
+            .collect();
+        flush_round(work, Mood::default()).0
+    }
+
+    /// Flushing a pipe fails.
+    fn bad() -> Arc<File> {
+        let (_reader, writer) = io::pipe().unwrap();
+        Arc::new(File::from(OwnedFd::from(writer)))
+    }
+
+    #[test]
+    fn a_failure_reaches_only_its_own_request() {
         let dir = tempfile::tempdir().unwrap();
         let good = Arc::new(File::create(dir.path().join("good")).unwrap());
-        let (_reader, writer) = io::pipe().unwrap();
-        let bad = Arc::new(File::from(std::os::fd::OwnedFd::from(writer)));
         let entries = Arc::new(File::open(dir.path()).unwrap());
-        let outcomes = flush_round(vec![
+        let outcomes = round(vec![
             (vec![good], vec![entries.clone()]),
-            (vec![bad], vec![entries]),
-        ])
-        .await;
+            (vec![bad()], vec![entries]),
+        ]);
         assert!(outcomes[0].is_ok());
-        assert!(outcomes[1].is_err(), "a pipe cannot be flushed");
+        assert!(outcomes[1].is_err());
+    }
+
+    #[test]
+    fn large_rounds_flush_each_file_system_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = Arc::new(File::open(dir.path()).unwrap());
+        let work = (0..2 * WHOLE_FS_FROM).map(|i| {
+            let file = File::create(dir.path().join(i.to_string())).unwrap();
+            (vec![Arc::new(file)], vec![entries.clone()])
+        });
+        assert!(round(work.collect()).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_slow_file_system_flush_is_not_repeated_at_once() {
+        let mut mood = Mood::default();
+        assert!(mood.whole_fs(WHOLE_FS_FROM) && !mood.whole_fs(WHOLE_FS_FROM - 1));
+        mood.took(SLOW * 2);
+        assert!(!mood.whole_fs(WHOLE_FS_FROM));
+        mood.took(SLOW / 2);
+        assert!(mood.whole_fs(WHOLE_FS_FROM));
     }
 }

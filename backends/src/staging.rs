@@ -34,6 +34,9 @@ pub const VALUES_AT: u64 = 128;
 /// Bytes of one group value.
 pub const VALUE_BYTES: u64 = 32;
 
+/// Permissions of both files: those of stored objects, which they become when they are linked.
+pub const MODE: u32 = 0o640;
+
 /// Names of the files in one node's staging directory.
 #[derive(Clone, Debug)]
 pub struct Layout {

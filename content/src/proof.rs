@@ -13,6 +13,9 @@ pub const WINDOW_BYTES: u64 = 4_096;
 /// Content up to this many bytes is asked for as a whole: the windows would cover as much.
 pub const WHOLE_BELOW: u64 = WINDOWS as u64 * WINDOW_BYTES;
 
+/// Longest window of a challenge for the whole content, so that no side has to hold more.
+pub const PIECE_BYTES: u64 = 1 << 20;
+
 /// What a client must hash to show that it holds the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
@@ -36,6 +39,24 @@ impl Challenge {
             nonce,
             windows: draw_windows(size),
         }
+    }
+
+    /// A fresh challenge for every byte of content of `size` bytes: for content that was found by a
+    /// digest that different contents can share. Two files with the same SHA-1 differ in a few
+    /// blocks, which samples miss.
+    ///
+    /// # Panics
+    /// As [`Challenge::new`].
+    #[must_use]
+    pub fn whole(size: u64) -> Self {
+        let mut nonce = [0; 32];
+        fill_random(&mut nonce);
+        let pieces = 0..size.div_ceil(PIECE_BYTES);
+        let windows = pieces
+            .map(|piece| piece * PIECE_BYTES)
+            .map(|start| (start, PIECE_BYTES.min(size - start)))
+            .collect();
+        Self { nonce, windows }
     }
 }
 

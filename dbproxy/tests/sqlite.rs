@@ -43,7 +43,7 @@ topics! {
     uploads expiry quota staging
     instant lookups conflicts repeated_calls
     purge garbage staged_copies
-    transfers leases
+    transfers leases parked_copies
     many_references quota_under_load removal_against_references
 }
 

@@ -75,7 +75,7 @@ files=$(field files <"$run/upload-3.json")
 say "second upload: $instant files instant, $sent content bytes sent, $((SECONDS - started)) s"
 
 started=$SECONDS
-"$bin" download /again "$run/downloaded" --json >"$run/download.json" || fail "the download failed"
+"$bin" download /again/ "$run/downloaded" --json >"$run/download.json" || fail "the download failed"
 diff -r "$source_tree" "$run/downloaded" || fail "the downloaded tree differs"
 say "downloaded and compared (diff -r) in $((SECONDS - started)) s: identical"
 rm -rf "$run/downloaded"

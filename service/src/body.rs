@@ -219,7 +219,11 @@ mod tests {
         let (sender, receiver) = mpsc::channel::<Bytes>(8);
         let stream =
             ReceiverStream::new(receiver).map(|data| Ok::<_, axum::Error>(Frame::data(data)));
-        drop(KeepsArriving::new(Body::new(StreamBody::new(stream)), LIMIT, true));
+        drop(KeepsArriving::new(
+            Body::new(StreamBody::new(stream)),
+            LIMIT,
+            true,
+        ));
         sender.closed().await;
     }
 }

@@ -1,6 +1,5 @@
 //! What every request goes through, whichever service answers it: [`finish`].
 
-mod framing;
 mod observe;
 
 use std::{any::Any, sync::Arc};

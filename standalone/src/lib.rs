@@ -1,5 +1,5 @@
 //! All of cloudstore in one process, on embedded backends: SQLite, directories of this machine, a
-//! queue in memory. The services are the ones that run distributed; [`stack`] is the only place
+//! queue in memory. The services are the ones that run distributed; [`Stack::start`] is the only place
 //! that chooses adapters.
 
 mod config;

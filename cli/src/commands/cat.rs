@@ -15,6 +15,9 @@ use crate::{
 pub(super) async fn run(context: &Context, args: &CatArgs) -> Result<()> {
     let path = remote(&args.path)?;
     let what = || format!("cannot read {path}");
+    if path == "/" {
+        return Err(Error::new(Exit::Failed, "it is a folder").during(what()));
+    }
     let client = context.connect()?;
     let opened = client.content(&path, args.range.as_deref(), None).await;
     let mut response = opened.map_err(|error| error.during(what()))?;

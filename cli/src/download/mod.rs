@@ -113,8 +113,9 @@ pub(crate) async fn run(args: &DownloadArgs, out: &Out, client: Client) -> Resul
         .await
         .map_err(|error| Error::io(&error.into()))
         .flatten();
-    fetched.and(published)?;
-    progress.finish()
+    // Also a run that ended early says how far it came.
+    let told = progress.finish();
+    fetched.and(published).and(told)
 }
 
 fn cannot(remote: &str) -> String {

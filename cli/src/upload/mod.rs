@@ -77,8 +77,9 @@ pub(crate) async fn run(
     let engine = Arc::new(Engine::new(args, out, connect()?, each).await?);
     let ran = Box::pin(pipeline::run(&engine, sources, walk)).await;
     engine.hashes.flush();
-    ran?;
-    engine.progress.finish()
+    // Also a run that ended early says how far it came.
+    let told = engine.progress.finish();
+    ran.and(told)
 }
 
 async fn from_pipe(

@@ -1,6 +1,8 @@
 //! Proof of possession: holders pass, everybody else does not.
 
-use cloudstore_content::proof::{self, Challenge, Prover, WHOLE_BELOW, WINDOW_BYTES, WINDOWS};
+use cloudstore_content::proof::{
+    self, Challenge, PIECE_BYTES, Prover, WHOLE_BELOW, WINDOW_BYTES, WINDOWS,
+};
 use proptest::{prelude::*, sample::Index};
 
 use crate::content;
@@ -120,5 +122,27 @@ proptest! {
         let at = at.index(usize::try_from(len).unwrap());
         data[usize::try_from(start).unwrap() + at] ^= 1 << bit;
         prop_assert!(!proof::matches(&right, &answer(&challenge, &data)));
+    }
+}
+
+#[test]
+fn a_challenge_for_everything_covers_every_byte_in_bounded_windows() {
+    for size in [
+        0,
+        1,
+        PIECE_BYTES - 1,
+        PIECE_BYTES,
+        PIECE_BYTES + 1,
+        5 * PIECE_BYTES + 7,
+    ] {
+        let challenge = Challenge::whole(size);
+        let mut end = 0;
+        for (offset, len) in &challenge.windows {
+            assert_eq!(*offset, end, "no gap");
+            assert!((1..=PIECE_BYTES).contains(len));
+            end += len;
+        }
+        assert_eq!(end, size);
+        assert_ne!(challenge.nonce, Challenge::whole(size).nonce);
     }
 }

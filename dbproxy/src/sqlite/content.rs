@@ -36,16 +36,22 @@ pub(super) async fn take_reference(tx: &mut Tx<'_>, content: &Content) -> Outcom
     if content.staging_id.is_empty() {
         return refer_to_existing(tx, content).await;
     }
-    let row: Option<BlobRow> = sqlx::query_as(concat!(
-        "INSERT INTO blobs AS b (blake3, size, sha256, sha1, refcount, state, node, staging_id,
+    // Two statements in one call, which saves a switch between threads: the second makes the
+    // transfer if the first made the blob out of the copy that is offered.
+    let rows: Vec<BlobRow> = sqlx::query_as(
+        "INSERT INTO blobs (blake3, size, sha256, sha1, refcount, state, node, staging_id,
             created_at)
         VALUES (?1, ?2, ?3, ?4, 1, 1 /* staged */, ?5, ?6, ?7)
         ON CONFLICT (blake3) DO UPDATE SET refcount = refcount + 1, zero_since = NULL,
             sha256 = coalesce(sha256, excluded.sha256), sha1 = coalesce(sha1, excluded.sha1)
         WHERE state <> 4 /* deleting */ AND size = excluded.size
-        RETURNING ",
-        "blake3, size, sha256, sha1, state, node, staging_id"
-    ))
+        RETURNING blake3, size, sha256, sha1, state, node, staging_id;
+        INSERT INTO transfers (blake3, state, attempts, fence, due_at, worker, last_error,
+            created_at)
+        SELECT blake3, 1 /* waiting */, 0, 0, ?7, '', '', ?7 FROM blobs
+        WHERE blake3 = ?1 AND state = 1 /* staged */ AND node = ?5 AND staging_id = ?6
+        ON CONFLICT (blake3) DO NOTHING",
+    )
     .bind(&content.digests.blake3[..])
     .bind(content.size)
     .bind(nullable(&content.digests.sha256))
@@ -53,9 +59,9 @@ pub(super) async fn take_reference(tx: &mut Tx<'_>, content: &Content) -> Outcom
     .bind(&*content.node)
     .bind(&content.staging_id[..])
     .bind(tx.now)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_all(&mut *tx.conn)
     .await?;
-    let Some(BlobRow(blob)) = row else {
+    let Some(BlobRow(blob)) = rows.into_iter().next() else {
         let Some(known) = get(tx, &content.digests.blake3).await? else {
             return Err(Problem::internal("a blob that conflicts is not there").into());
         };
@@ -66,19 +72,37 @@ pub(super) async fn take_reference(tx: &mut Tx<'_>, content: &Content) -> Outcom
         let detail = "content with this BLAKE3 digest has another size";
         return Err(Problem::new(Kind::DigestMismatch, detail).into());
     };
-    if content.is_copy_of(&blob) && blob.state == i32::from(BlobState::Staged) {
-        sqlx::query(
-            "INSERT INTO transfers (blake3, state, attempts, fence, due_at, worker, last_error,
-                created_at)
-            VALUES (?1, 1 /* waiting */, 0, 0, ?2, '', '', ?2)
-            ON CONFLICT (blake3) DO NOTHING",
-        )
-        .bind(&content.digests.blake3[..])
-        .bind(tx.now)
-        .execute(&mut *tx.conn)
-        .await?;
+    if blob.state() == BlobState::Staged && !content.is_copy_of(&blob) {
+        return replace_parked_copy(tx, content, blob).await;
     }
     Ok(blob)
+}
+
+/// A parked transfer means that the staged copy could not be moved, most likely because it is
+/// damaged. Then the copy that is offered takes its place, and the transfer gets a new chance.
+async fn replace_parked_copy(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outcome<Blob> {
+    let revived = sqlx::query(
+        "UPDATE transfers SET state = 1 /* waiting */, attempts = 0, due_at = ?2
+        WHERE blake3 = ?1 AND state = 3 /* parked */",
+    )
+    .bind(&blob.blake3[..])
+    .bind(tx.now)
+    .execute(&mut *tx.conn)
+    .await?;
+    if revived.rows_affected() == 0 {
+        return Ok(blob);
+    }
+    sqlx::query("UPDATE blobs SET node = ?2, staging_id = ?3 WHERE blake3 = ?1")
+        .bind(&blob.blake3[..])
+        .bind(&*content.node)
+        .bind(&content.staging_id[..])
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(Blob {
+        node: content.node.clone(),
+        staging_id: content.staging_id.clone(),
+        ..blob
+    })
 }
 
 async fn refer_to_existing(tx: &mut Tx<'_>, content: &Content) -> Outcome<Blob> {
@@ -137,7 +161,8 @@ pub(super) struct Candidate {
     pub(super) held: bool,
 }
 
-/// Looks declared content up. One statement whatever the answer, so that it takes the same time.
+/// Looks declared content up. Content that could not be moved is not offered: whoever has it may
+/// well have the only good copy. One statement whatever the answer, so that it takes the same time.
 pub(super) async fn find(
     tx: &mut Tx<'_>,
     account: &Bytes,
@@ -152,7 +177,9 @@ pub(super) async fn find(
                 ", EXISTS (SELECT 1 FROM entries WHERE blob = b.blake3 AND owner = ?3) AS held
                 FROM blobs b WHERE b.",
                 $column,
-                " = ?1 AND b.size = ?2 AND b.state <> 4 /* deleting */ LIMIT 2"
+                " = ?1 AND b.size = ?2 AND b.state <> 4 /* deleting */
+                    AND NOT EXISTS (SELECT 1 FROM transfers
+                        WHERE blake3 = b.blake3 AND state = 3 /* parked */) LIMIT 2"
             )
         };
     }

@@ -197,15 +197,17 @@ impl Command for PurgeRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<PurgeResponse> {
         let limit = check::limit(self.limit);
-        // Deletion sinks from a folder to what it holds, a bounded number of entries at a time.
+        // Deletion sinks from a folder to what it holds, a bounded number of entries at a time:
+        // deepest first and fewer than are purged below, so that few folders wait for their end
+        // and none is looked at in vain.
         sqlx::query(
             "UPDATE entries SET deleted_at = ?1 WHERE id IN
                 (SELECT c.id FROM entries p CROSS JOIN entries c ON c.parent = p.id
                 WHERE p.kind = 1 /* folder */ AND p.deleted_at IS NOT NULL AND c.live = 1
-                LIMIT ?2)",
+                ORDER BY p.deleted_at DESC LIMIT ?2)",
         )
         .bind(tx.now)
-        .bind(limit)
+        .bind(limit.div_ceil(2))
         .execute(&mut *tx.conn)
         .await?;
         // Files at once, folders when nothing hangs below them any more.

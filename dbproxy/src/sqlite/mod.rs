@@ -100,7 +100,8 @@ impl SqliteStore {
             .connect_with(options.read_only(true))
             .await
             .map_err(database)?;
-        let writer = Writer::start(connection, writing, clock.clone());
+        let writer =
+            Writer::start(connection, writing, clock.clone()).map_err(Problem::internal)?;
         Ok(Arc::new(Self {
             writer,
             readers,
@@ -196,7 +197,8 @@ commands! {
     commit_upload(CommitUploadRequest) -> CommitUploadResponse = write;
     cancel_upload(CancelUploadRequest) -> CancelUploadResponse = write;
     expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse = write;
-    resolve_staging(ResolveStagingRequest) -> ResolveStagingResponse = read;
+    // Behind every commit that was sent before: what it calls unreferenced stays so.
+    resolve_staging(ResolveStagingRequest) -> ResolveStagingResponse = write;
 
     claim_transfers(ClaimTransfersRequest) -> ClaimTransfersResponse = write;
     renew_transfer(RenewTransferRequest) -> RenewTransferResponse = write;

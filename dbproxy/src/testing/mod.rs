@@ -36,7 +36,7 @@ pub use self::{
     files::{files, folders, listings},
     instant::{instant, lookups},
     races::{many_references, quota_under_load, removal_against_references},
-    transfers::{leases, transfers},
+    transfers::{leases, parked_copies, transfers},
     uploads::{expiry, quota, staging, uploads},
 };
 
@@ -79,7 +79,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         uploads expiry quota staging
         instant lookups conflicts repeated_calls
         purge garbage staged_copies
-        transfers leases
+        transfers leases parked_copies
         many_references quota_under_load removal_against_references
     }
 }

@@ -144,6 +144,30 @@ pub async fn transfers(f: Fixture) {
     assert_eq!(seeds(&list(&f, TransferState::Unspecified).await), [3]);
 }
 
+/// A copy that could not be moved is asked for again and replaced by a new one.
+pub async fn parked_copies(f: Fixture) {
+    let owner = f.account(1 << 20).await;
+    f.put(&owner, "/a", 1).await.unwrap();
+    let claimed = f.claim(&[]).await.remove(0);
+    fail(&f, 1, claimed.fence, 0, true).await.unwrap();
+    let probe = declare("/b", blake3(1));
+    let answer = f.begin(&owner, vec![probe]).await.remove(0);
+    assert!(
+        matches!(answer, Answer::Uploading(_)),
+        "not instant: {answer:?}"
+    );
+    let healed = f.put(&owner, "/c", 1).await.unwrap();
+    assert!(healed.took_staged_copy);
+    let again = f.claim(&[]).await.remove(0);
+    assert_eq!(again.attempts, 0);
+    let copy = again.blob.unwrap().staging_id;
+    assert_ne!(copy, claimed.blob.unwrap().staging_id);
+    assert_eq!(
+        f.stat(&owner, "/a").await.unwrap().blob.unwrap().staging_id,
+        copy
+    );
+}
+
 fn of(seed: u8) -> CommitTransfer {
     let Digests {
         blake3,

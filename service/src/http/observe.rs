@@ -6,18 +6,15 @@ use axum::{
     body::Body,
     extract::{MatchedPath, Request},
     middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-use super::{REQUEST_ID, framing::Framing};
-use crate::{
-    Kind, Problem,
-    body::{IDLE_TIMEOUT, KeepsArriving},
-};
+use super::REQUEST_ID;
+use crate::body::{IDLE_TIMEOUT, KeepsArriving};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A caller's request id that is longer than this is replaced.
@@ -31,19 +28,14 @@ const CLIENT_CLOSED: u16 = 499;
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let mut exchange = Exchange::begin(&request, &id);
-    let framing = Framing::of(request.headers());
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let asked = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| keeps_arriving(body, asked));
     let span = exchange.span.clone();
-    let answer = async {
-        if framing == Framing::Ambiguous {
-            let detail = "send either Content-Length or Transfer-Encoding";
-            return Problem::new(Kind::MalformedRequest, detail).into_response();
-        }
-        next.run(request).await
-    };
-    let response = REQUEST_ID.scope(Arc::clone(&id), answer);
-    let mut response = framing.conclude(response.instrument(span).await);
+    let mut response = REQUEST_ID
+        .scope(Arc::clone(&id), next.run(request))
+        .instrument(span)
+        .await;
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(X_REQUEST_ID, id);
@@ -51,6 +43,15 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     headers
         .entry(header::X_CONTENT_TYPE_OPTIONS)
         .or_insert(const { HeaderValue::from_static("nosniff") });
+    if chunked {
+        // hyper goes by the chunked coding and hides a Content-Length that came along. Whatever a
+        // gateway took for the end of such a body, nothing behind it becomes a request (RFC 9112
+        // section 6.1).
+        headers.insert(
+            header::CONNECTION,
+            const { HeaderValue::from_static("close") },
+        );
+    }
     exchange.status = Some(response.status());
     response
 }

@@ -28,9 +28,7 @@ impl From<QueryRejection> for Problem {
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
         match rejection {
-            PathRejection::FailedToDeserializePathParams(error)
-                if matches!(error.kind(), ErrorKind::InvalidUtf8InPathParam { key } if key == "path") =>
-            {
+            PathRejection::FailedToDeserializePathParams(error) if matches!(error.kind(), ErrorKind::InvalidUtf8InPathParam { key } if key == "path") => {
                 Self::new(Kind::InvalidPath, "the path is not UTF-8")
             }
             PathRejection::FailedToDeserializePathParams(_) => {

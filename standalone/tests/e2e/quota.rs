@@ -54,7 +54,9 @@ async fn what_does_not_fit_is_refused_before_the_body() {
         .await
         .problem(413, "quota-exceeded");
     user.put("/empty", b"").await;
-    user.stored("/most").await;
+    for path in ["/most", "/rest", "/empty"] {
+        user.stored(path).await;
+    }
     assert_eq!(local.objects().blobs.len(), 3);
 }
 

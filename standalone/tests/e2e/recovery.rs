@@ -285,14 +285,12 @@ async fn what_nobody_knows_is_swept_and_what_is_foreign_stays() {
         })
         .await;
     let id = upload.id.replace('-', "");
-    assert_eq!(
-        local.staged(),
-        [
-            "README".to_owned(),
-            format!("{id}.data"),
-            format!("{id}.side")
-        ]
-    );
+    let left = [
+        format!("{id}.data"),
+        format!("{id}.side"),
+        "README".to_owned(),
+    ];
+    assert_eq!(local.staged(), left);
     user.finish(&upload, &content).await;
     user.assert_content("/recovered", &content).await;
 }

@@ -9,7 +9,7 @@ use cloudstore_service::{Result, auth::User, json::Json, path::Path, query::Quer
 use serde::Deserialize;
 
 use super::{
-    content_length, malformed, media_type, mtime, native, receive, refuse_encodings, sha256_field,
+    content_length, malformed, media_type, mtime, native, refuse_encodings, sha256_field, stream,
 };
 use crate::engine::{Begin, Engine, Error, session::Declared};
 
@@ -52,13 +52,9 @@ pub(crate) async fn put_content(
         on_conflict: native::on_conflict(options.on_conflict.unwrap_or(http::OnConflict::Replace)),
         mtime_ms: mtime(options.mtime.as_deref())?,
     };
-    let committed = receive(body, async |mut body| {
-        let committed = engine
-            .direct(user.account_id, upload, size, &mut body)
-            .await;
-        (body, committed)
-    })
-    .await?;
+    let committed = engine
+        .direct(user.account_id, upload, size, stream(body))
+        .await?;
     metrics::counter!("cloudstore_uploads_completed_total", "how" => "direct").increment(1);
     let status = if committed.replaced {
         StatusCode::OK

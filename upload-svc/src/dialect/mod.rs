@@ -16,50 +16,17 @@ use axum::body::{Body, Bytes};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cloudstore_proto::{convert, http};
 use cloudstore_service::{Kind, Problem, Result};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use tokio::time;
+use futures::{Stream, TryStreamExt as _};
 
 use crate::engine::{
     body::BodyError,
     session::{Declared, Session},
 };
 
-/// How much of a refused body is still read, so that the client gets to read the answer instead
-/// of a connection reset.
-const DRAIN_BYTES: usize = 16 << 20;
-/// How long a refused body is read at most.
-const DRAIN_TIME: time::Duration = time::Duration::from_secs(2);
-
 fn stream(body: Body) -> impl Stream<Item = Result<Bytes, BodyError>> + Unpin {
     body.into_data_stream()
         .map_err(|error| BodyError(Box::new(error)))
 }
-
-/// Runs an upload of a body; when it is refused, reads on for a moment.
-async fn receive<T, F>(body: Body, upload: impl FnOnce(DataStream) -> F) -> Result<T>
-where
-    F: Future<Output = (DataStream, Result<T, crate::engine::Error>)>,
-{
-    let (mut rest, outcome) = upload(Box::pin(stream(body))).await;
-    if let Err(error) = &outcome
-        && !matches!(error, crate::engine::Error::Body(_))
-    {
-        let drain = async {
-            let mut read = 0;
-            while let Some(Ok(frame)) = rest.next().await {
-                read += frame.len();
-                if read > DRAIN_BYTES {
-                    break;
-                }
-            }
-        };
-        // Whether the client reads the answer is its own business.
-        let _ = time::timeout(DRAIN_TIME, drain).await;
-    }
-    outcome.map_err(Problem::from)
-}
-
-type DataStream = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
 /// Uploads are stored as they come: a compressed body would be stored compressed.
 fn refuse_encodings(headers: &HeaderMap) -> Result<()> {

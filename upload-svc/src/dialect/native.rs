@@ -19,7 +19,7 @@ use cloudstore_service::{
 use uuid::Uuid;
 
 use super::{
-    content_length, declared, media_type, mtime, receive, refuse_encodings, sha256_field, view,
+    content_length, declared, media_type, mtime, refuse_encodings, sha256_field, stream, view,
 };
 use crate::engine::{Begin, Begun, ChallengeView, Engine, Found};
 
@@ -155,13 +155,9 @@ pub(crate) async fn put_chunk(
     let Found::Open(session) = engine.find(user.account_id, id).await? else {
         return Err(Problem::new(Kind::UploadGone, "the upload is completed"));
     };
-    receive(body, async |mut body| {
-        let put = engine
-            .put_chunk(&session, index, length, check, &mut body)
-            .await;
-        (body, put)
-    })
-    .await?;
+    engine
+        .put_chunk(&session, index, length, check, stream(body))
+        .await?;
     metrics::counter!("cloudstore_upload_chunks_total").increment(1);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -135,7 +135,10 @@ impl Engine {
                 Answer::Uploading(upload) => Begun::Uploading(self.register(&upload)?),
                 Answer::Challenge(challenge) => {
                     let session = self.register(&challenge.upload.unwrap_or_default())?;
-                    let pending = Pending::new(challenge.candidate.unwrap_or_default());
+                    let candidate = challenge.candidate.unwrap_or_default();
+                    let Some(pending) = Pending::new(candidate, &session.facts().declared) else {
+                        return Ok(Begun::Uploading(session));
+                    };
                     let view = pending.view();
                     *session
                         .challenge

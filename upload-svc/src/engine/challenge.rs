@@ -19,10 +19,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::{Error, Result};
+use super::{Error, Result, session::Declared};
 
 /// How long a challenge can be answered.
 pub(crate) const TTL: Duration = Duration::from_secs(60);
+/// Longest content that is asked for as a whole because only its SHA-1 was declared. Both sides
+/// read all of it, the server within one request; what is longer is uploaded.
+const MAX_WHOLE: u64 = 1 << 30;
 /// Windows read side by side from a remote store.
 const READS: usize = 8;
 
@@ -36,13 +39,31 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn new(candidate: Blob) -> Self {
+    /// For content that matches what was declared. `None`: it has to be uploaded.
+    ///
+    /// SHA-1 only finds content. When nothing stronger was declared, the proof must show that it
+    /// is the same content, not just that the client has something with the same SHA-1.
+    pub(crate) fn new(candidate: Blob, declared: &Declared) -> Option<Self> {
         let ttl_ms = i64::try_from(TTL.as_millis()).unwrap_or(i64::MAX);
-        Self {
-            challenge: Challenge::new(unsigned(candidate.size)),
+        let size = unsigned(candidate.size);
+        let challenge = match declared {
+            Declared {
+                blake3: None,
+                sha256: None,
+                ..
+            } if size > MAX_WHOLE => return None,
+            Declared {
+                blake3: None,
+                sha256: None,
+                ..
+            } => Challenge::whole(size),
+            _ => Challenge::new(size),
+        };
+        Some(Self {
+            challenge,
             candidate,
             expires_at_ms: clock::now_ms() + ttl_ms,
-        }
+        })
     }
 
     /// As the client gets it.

@@ -25,11 +25,11 @@ use super::{
 
 /// Larger files are flushed on their own before they join a round of the group commit, so that
 /// small files never wait for gigabytes of somebody else's.
-const FLUSH_ALONE: u64 = 4 << 20;
+pub(super) const FLUSH_ALONE: u64 = 4 << 20;
 /// First pause before asking again while the same content is being deleted; doubles.
 const DELETING_PAUSE: Duration = Duration::from_millis(20);
 /// Pauses for content that is being deleted, about 10 s in all.
-const DELETING_TRIES: u32 = 10;
+const DELETING_TRIES: u32 = 9;
 
 impl Engine {
     /// Completes an upload. Completing a completed upload gives the same file again.
@@ -95,7 +95,17 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::ProofFailed`] also when there is no challenge (any more); dbproxy's refusals.
-    pub async fn prove(&self, session: &Arc<Session>, proof: &[u8; 32]) -> Result<Entry> {
+    pub async fn prove(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        proof: &[u8; 32],
+    ) -> Result<Entry> {
+        let (engine, session, proof) = (self.clone(), session.clone(), *proof);
+        let task = tokio::spawn(async move { engine.prove_now(&session, &proof).await });
+        task.await.map_err(io::Error::other)?
+    }
+
+    async fn prove_now(&self, session: &Arc<Session>, proof: &[u8; 32]) -> Result<Entry> {
         let pending = session
             .challenge
             .lock()
@@ -124,7 +134,10 @@ impl Engine {
             }
             committed => committed?,
         };
-        self.drop_session(facts.id).await?;
+        session.close();
+        // Chunks that were sent as well are left to the sweep: a completion that came first may
+        // have made a blob of them.
+        self.sessions().remove(&facts.id);
         entry(committed)
     }
 
@@ -152,11 +165,17 @@ impl Engine {
                 .flush(files, vec![self.dir.clone()])
                 .await
         };
-        flushed.await.map_err(|error: io::Error| {
+        self.flushed(flushed.await)
+    }
+
+    /// Takes the node out of service when a flush failed, unless the disk was just full: the
+    /// kernel may have dropped the pages it could not write, and a second flush would "succeed"
+    /// without them.
+    pub(super) fn flushed<T>(&self, outcome: io::Result<T>) -> Result<T> {
+        outcome.map_err(|error| {
             tracing::error!(%error, "a flush to the staging disk failed");
-            // After a failed flush the kernel may have dropped the pages it could not write: a
-            // second flush would "succeed" without them.
-            self.failed.store(true, Ordering::Relaxed);
+            let full = error.kind() == io::ErrorKind::StorageFull;
+            self.failed.fetch_or(!full, Ordering::Relaxed);
             Error::from(error)
         })
     }

@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cloudstore_backends::staging::Layout;
 use cloudstore_content::{
     Outboard,
@@ -36,7 +36,7 @@ use super::{
     Begin, Engine, Error, Result,
     body::{self, BUFFER, BodyError, End, Pulse, Sink},
     bytes,
-    commit::{content_request, is_definite},
+    commit::{FLUSH_ALONE, content_request, is_definite},
     millis, prefix,
     session::{self, Declared},
     sidecar, signed,
@@ -61,7 +61,12 @@ impl Engine {
     ) -> Result<CommitUploadResponse> {
         let limit = self.direct_limit(account, size).await?;
         let draft = self.draft(account, &upload, size).await?;
-        let sink = WholeSink::new(&draft, size, &upload.declared);
+        let mut sink = WholeSink::new(&draft, size, &upload.declared);
+        if draft.reserved {
+            // A full disk shows before the client has sent anything.
+            let open = spawn_blocking(move || sink.file().map(drop).map(|()| sink));
+            sink = open.await.map_err(io::Error::other)??;
+        }
         let pumped = body::pump(body, limit, size, sink, &Pulse::new()).await?;
         match (pumped.end, size) {
             (End::Complete, Some(expected)) if pumped.len != expected => {
@@ -86,13 +91,32 @@ impl Engine {
         }
         let engine = self.clone();
         let task = tokio::spawn(async move {
-            let (sink, tail) = (pumped.sink, pumped.tail);
-            let whole = spawn_blocking(move || sink.finish(&tail)).await;
-            engine
-                .commit_draft(draft, upload, whole.map_err(io::Error::other)??)
-                .await
+            let whole = engine.keep(pumped.sink, pumped.tail, pumped.len).await?;
+            engine.commit_draft(draft, upload, whole).await
         });
         task.await.map_err(io::Error::other)?
+    }
+
+    /// Writes the rest and puts everything on the disk. Small files are written in the round of
+    /// the group commit itself, which spares them two changes of thread.
+    async fn keep(&self, sink: WholeSink, tail: BytesMut, len: u64) -> Result<Whole> {
+        if len > FLUSH_ALONE {
+            let whole = spawn_blocking(move || sink.finish(&tail)).await;
+            let whole = whole.map_err(io::Error::other)??;
+            self.flush_files(&whole.data, whole.files(), len).await?;
+            return Ok(whole);
+        }
+        let write = move || {
+            let whole = sink.finish(&tail)?;
+            let files = whole.files();
+            Ok((whole, files))
+        };
+        let written = self
+            .ports
+            .flusher
+            .write(write, vec![self.dir.clone()])
+            .await;
+        self.flushed(written)?
     }
 
     /// Bytes this body may have. Refuses before the body is read what cannot succeed.
@@ -139,12 +163,20 @@ impl Engine {
             account,
             reserved: false,
             doomed: AtomicBool::new(true),
+            committed: AtomicBool::new(false),
         };
-        if size.is_some_and(|size| size > RESERVE_ABOVE) {
-            self.reserve(account, id, upload).await?;
-            draft.reserved = true;
+        if size.is_none_or(|size| size <= RESERVE_ABOVE) {
+            return Ok(Arc::new(draft));
         }
-        Ok(Arc::new(draft))
+        // A task of its own: when the client hangs up meanwhile, the reservation is known to exist
+        // and dropping the draft releases it.
+        let upload = upload.clone();
+        let task = tokio::spawn(async move {
+            draft.engine.reserve(account, id, &upload).await?;
+            draft.reserved = true;
+            Ok(Arc::new(draft))
+        });
+        task.await.map_err(io::Error::other)?
     }
 
     async fn reserve(&self, account: Uuid, id: Uuid, upload: &Begin) -> Result<()> {
@@ -161,6 +193,8 @@ impl Engine {
             max_open: super::MAX_OPEN_UPLOADS,
             entries: vec![cloudstore_proto::upload::BeginUpload {
                 id: bytes(id),
+                // Marks the row: what a restart finds of it cannot be continued.
+                chunk_size: 0,
                 ..self.begin_message(entry)
             }],
         };
@@ -201,11 +235,6 @@ impl Engine {
             return Err(Error::DigestMismatch("blake3"));
         }
         let size = whole.outboard.size();
-        let files = [Some(whole.data.clone()), whole.side]
-            .into_iter()
-            .flatten()
-            .collect();
-        self.flush_files(&whole.data, files, size).await?;
         let Digests { sha1, sha256 } = whole.digests;
         let request = CommitUploadRequest {
             id: bytes(draft.id),
@@ -227,8 +256,12 @@ impl Engine {
         // From here on the files may be a blob's only copy.
         draft.doomed.store(false, Ordering::Relaxed);
         match self.commit(request).await {
-            Ok(committed) => {
+            Ok(mut committed) => {
+                draft.committed.store(true, Ordering::Relaxed);
                 self.hand_over(draft.id, &committed).await;
+                // A file that had this content before has not been created by this request either.
+                let file = committed.file.as_ref();
+                committed.replaced |= file.is_some_and(|file| file.id != draft.id.as_bytes()[..]);
                 Ok(committed)
             }
             Err(error) => {
@@ -246,19 +279,22 @@ struct Draft {
     id: Uuid,
     account: Uuid,
     reserved: bool,
+    /// The files go.
     doomed: AtomicBool,
+    /// The reservation is settled.
+    committed: AtomicBool,
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
         self.engine.direct_ids().remove(&self.id);
-        if !self.doomed.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Err(error) = self.engine.layout.remove(self.id) {
+        if self.doomed.load(Ordering::Relaxed)
+            && let Err(error) = self.engine.layout.remove(self.id)
+        {
             tracing::warn!(upload = %self.id, %error, "cannot remove a failed direct upload");
         }
-        if !self.reserved {
+        // Of an upload whose commit got no answer, too: if it was committed, this changes nothing.
+        if !self.reserved || self.committed.load(Ordering::Relaxed) {
             return;
         }
         // Without a runtime the process is ending; the next start releases the reservation.
@@ -283,6 +319,16 @@ struct Whole {
     side: Option<Arc<File>>,
     outboard: Outboard,
     digests: Digests,
+}
+
+impl Whole {
+    fn files(&self) -> Vec<Arc<File>> {
+        [Some(&self.data), self.side.as_ref()]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
 }
 
 /// Writes and hashes a body in order.
@@ -348,7 +394,12 @@ impl WholeSink {
 impl Sink for WholeSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let offset = self.tree.size();
-        self.file()?.write_all_at(bytes, offset)?;
+        let grows = self.size.is_none();
+        let file = self.file()?;
+        if grows {
+            session::check_room(file, bytes.len() as u64)?;
+        }
+        file.write_all_at(bytes, offset)?;
         self.tree.update(bytes);
         if let Some(sha) = &mut self.sha {
             sha.update(bytes);

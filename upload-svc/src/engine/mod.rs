@@ -204,9 +204,7 @@ impl Engine {
                 Err(Error::NotFound)
             };
         }
-        if self.direct_ids().contains(&id) {
-            return Err(Error::Busy);
-        }
+        let direct = self.direct_ids().contains(&id);
         let request = GetUploadRequest {
             account_id: bytes(account),
             id: bytes(id),
@@ -218,6 +216,7 @@ impl Engine {
             .into_inner();
         match (upload.status(), upload.file.clone()) {
             (UploadStatus::Completed, Some(file)) => Ok(Found::Done(Box::new(file))),
+            (UploadStatus::Uploading, _) if direct => Err(Error::Busy),
             (UploadStatus::Uploading, _) if upload.node == self.settings.node => {
                 self.load(&upload).await.map(Found::Open)
             }
@@ -227,19 +226,22 @@ impl Engine {
         }
     }
 
-    /// Loads an upload from its files, once, however many requests ask for it.
+    /// Loads an upload from its files, once, however many requests ask for it. A task of its own:
+    /// a request that goes away must not leave a loading behind that repairs the files while the
+    /// next request's session writes them.
     async fn load(&self, upload: &upload::Upload) -> Result<Arc<Session>> {
         let facts = facts(upload)?;
         let slot = self.sessions().entry(facts.id).or_default().clone();
+        let layout = self.layout.clone();
         let load = || async {
-            let layout = self.layout.clone();
             let loaded = spawn_blocking(move || Session::load(facts, layout)).await;
             loaded
                 .map_err(std::io::Error::other)?
                 .map(Arc::new)
                 .map_err(Error::from)
         };
-        slot.get_or_try_init(load).await.cloned()
+        let task = tokio::spawn(async move { slot.get_or_try_init(load).await.cloned() });
+        task.await.map_err(std::io::Error::other)?
     }
 
     /// The account's unfinished uploads whose bytes are on this node, oldest first.
@@ -297,13 +299,19 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`] for unknown and foreign ids, [`Error::Gone`] when it is completed.
-    pub async fn cancel(&self, account: Uuid, id: Uuid) -> Result<()> {
-        let request = CancelUploadRequest {
+    pub async fn cancel(self: &Arc<Self>, account: Uuid, id: Uuid) -> Result<()> {
+        let request = deadline(CancelUploadRequest {
             account_id: bytes(account),
             id: bytes(id),
-        };
-        self.client().cancel_upload(deadline(request)).await?;
-        self.drop_session(id).await
+        });
+        let engine = self.clone();
+        // A task of its own: without its reservation the upload must not go on in memory because
+        // the client hung up in between.
+        let task = tokio::spawn(async move {
+            engine.client().cancel_upload(request).await?;
+            engine.drop_session(id).await
+        });
+        task.await.map_err(std::io::Error::other)?
     }
 
     /// Forgets a session that ended and removes its files.

@@ -8,11 +8,11 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
-use cloudstore_backends::staging::{HEADER_MAGIC, VALUE_BYTES, VALUES_AT};
+use cloudstore_backends::staging::{HEADER_MAGIC, MODE, VALUE_BYTES, VALUES_AT};
 use cloudstore_content::{GroupValue, tree::group_count};
 
 /// Value of a group that is not kept. BLAKE3 yields it with probability 2^-256.
@@ -31,6 +31,7 @@ pub(crate) fn create(path: &Path, size: u64) -> io::Result<File> {
         .read(true)
         .write(true)
         .create_new(true)
+        .mode(MODE)
         .open(path)?;
     file.set_len(VALUES_AT + group_count(size) * VALUE_BYTES)?;
     file.write_all_at(&header(size), 0)?;

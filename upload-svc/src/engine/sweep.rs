@@ -25,8 +25,9 @@ impl Engine {
     /// When dbproxy or the staging directory cannot be read; starting without the answer would
     /// risk nothing, but it means that the node cannot work.
     pub(crate) async fn recover(&self) -> Result<()> {
-        let abandoned = self.remove_unreferenced().await?;
-        self.end_broken_direct_uploads(abandoned).await
+        // A direct upload cannot be resumed; its reservation would last until it expires.
+        while self.end(true).await? >= PAGE {}
+        self.remove_unreferenced().await
     }
 
     /// Runs until shutdown.
@@ -43,17 +44,17 @@ impl Engine {
     }
 
     async fn sweep_once(&self) -> Result<()> {
-        while self.end(Vec::new()).await? >= PAGE {}
+        while self.end(false).await? >= PAGE {}
         self.close_idle();
-        self.remove_unreferenced().await.map(drop)
+        self.remove_unreferenced().await
     }
 
-    /// Ends the uploads whose time is over, and those named; returns how many.
-    async fn end(&self, ids: Vec<Uuid>) -> Result<usize> {
+    /// Ends the uploads whose time is over, and all direct ones if wanted; returns how many.
+    async fn end(&self, direct: bool) -> Result<usize> {
         let request = ExpireUploadsRequest {
             node: self.settings.node.clone(),
             limit: u32::try_from(PAGE).unwrap_or(u32::MAX),
-            ids: ids.into_iter().map(bytes).collect(),
+            direct,
         };
         let ended = self
             .client()
@@ -62,9 +63,16 @@ impl Engine {
             .into_inner()
             .ids;
         for id in ended.iter().filter_map(|id| Uuid::from_slice(id).ok()) {
-            self.drop_session(id).await?;
+            self.discard(id).await;
         }
         Ok(ended.len())
+    }
+
+    /// Files that cannot be removed now must not keep the others, or the node from starting.
+    async fn discard(&self, id: Uuid) {
+        if let Err(error) = self.drop_session(id).await {
+            tracing::warn!(upload = %id, %error, "cannot remove the files of an ended upload");
+        }
     }
 
     /// A session stays while anybody holds it: two copies of one session would write at once.
@@ -78,16 +86,19 @@ impl Engine {
         });
     }
 
-    /// Removes files that nothing refers to; returns the ids of unfinished uploads.
-    async fn remove_unreferenced(&self) -> Result<Vec<Uuid>> {
+    /// Removes files that nothing refers to, and ends their sessions: the answer to a cancellation
+    /// or expiry may have been lost. Only a direct upload may be without a row.
+    async fn remove_unreferenced(&self) -> Result<()> {
         let layout = self.layout.clone();
         let ids = spawn_blocking(move || layout.ids())
             .await
             .map_err(std::io::Error::other)??;
         // Asked after the directory was read: an upload that ended in between has been committed
         // by now, and dbproxy knows its files.
-        let ids: Vec<Uuid> = ids.into_iter().filter(|id| !self.is_active(*id)).collect();
-        let mut unfinished = Vec::new();
+        let ids: Vec<Uuid> = ids
+            .into_iter()
+            .filter(|id| !self.direct_ids().contains(id))
+            .collect();
         for page in ids.chunks(PAGE) {
             let request = ResolveStagingRequest {
                 node: self.settings.node.clone(),
@@ -99,33 +110,10 @@ impl Engine {
                 .await?
                 .into_inner();
             for (id, staging_use) in page.iter().zip(answer.uses()) {
-                match staging_use {
-                    StagingUse::Unreferenced => self.drop_session(*id).await?,
-                    StagingUse::Upload => unfinished.push(*id),
-                    StagingUse::Blob | StagingUse::Unspecified => {}
+                if staging_use == StagingUse::Unreferenced {
+                    self.discard(*id).await;
                 }
             }
-        }
-        Ok(unfinished)
-    }
-
-    fn is_active(&self, id: Uuid) -> bool {
-        self.direct_ids().contains(&id) || self.sessions().contains_key(&id)
-    }
-
-    /// A direct upload cannot be resumed: what a crash left of one is data without a sidecar,
-    /// and a reservation that would last until the upload expires.
-    async fn end_broken_direct_uploads(&self, unfinished: Vec<Uuid>) -> Result<()> {
-        let layout = self.layout.clone();
-        let broken = spawn_blocking(move || {
-            let broken = unfinished
-                .into_iter()
-                .filter(|id| !layout.side(*id).exists());
-            broken.collect::<Vec<_>>()
-        });
-        let broken = broken.await.map_err(std::io::Error::other)?;
-        for page in broken.chunks(PAGE) {
-            self.end(page.to_vec()).await?;
         }
         Ok(())
     }

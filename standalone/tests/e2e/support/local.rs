@@ -113,7 +113,7 @@ impl Local {
     pub(crate) fn staged(&self) -> Vec<String> {
         let mut names: Vec<_> = walk(&self.data().join("staging"))
             .iter()
-            .map(name)
+            .map(|path| name(path))
             .collect();
         names.sort_unstable();
         names
@@ -153,13 +153,16 @@ impl Local {
 
     /// Unfinished objects of the store.
     pub(crate) fn temporary_files(&self) -> Vec<String> {
-        let mut names: Vec<_> = walk(&self.data().join("tmp")).iter().map(name).collect();
+        let mut names: Vec<_> = walk(&self.data().join("tmp"))
+            .iter()
+            .map(|path| name(path))
+            .collect();
         names.retain(|name| name != "lock");
         names
     }
 }
 
-fn name(path: &PathBuf) -> String {
+fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 

@@ -124,6 +124,11 @@ impl Raw {
         answer
     }
 
+    /// Does the connection end here, without another answer?
+    pub(crate) async fn ends(&mut self) -> bool {
+        self.buffer.is_empty() && matches!(self.fill().await, Ok(0) | Err(_))
+    }
+
     /// Has the server closed the connection?
     pub(crate) async fn is_closed(&mut self) -> bool {
         loop {

@@ -3,11 +3,11 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     sync::Arc,
 };
 
-use cloudstore_backends::staging::Layout;
+use cloudstore_backends::staging::{Layout, MODE};
 use cloudstore_content::{
     GROUP_BYTES, GroupValue,
     tree::{self, group_len},
@@ -16,6 +16,10 @@ use uuid::Uuid;
 
 use super::{Facts, Session, to_index};
 use crate::engine::sidecar::{self, ABSENT};
+
+/// Bytes that stay free on the disk for what is no content, above all the database: without them
+/// nothing could be deleted on a full disk. Twice what SQLite's log grows to between checkpoints.
+const KEPT_FREE: u64 = 8 << 20;
 
 /// The two files of an upload.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ impl Session {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(MODE)
             .clone();
         let data = options.open(data_path)?;
         data.set_len(facts.size)?;
@@ -55,7 +60,7 @@ impl Session {
 }
 
 pub(super) fn create_files(layout: &Layout, id: Uuid, size: u64) -> io::Result<Files> {
-    // The sidecar comes first: data without a sidecar is known to be a direct upload.
+    // The sidecar comes first: without one nothing was acknowledged.
     let side = sidecar::create(&layout.side(id), size)?;
     let data = create_data(layout, id, size)?;
     Ok(Files {
@@ -70,7 +75,9 @@ pub(crate) fn create_data(layout: &Layout, id: Uuid, size: u64) -> io::Result<Fi
         .read(true)
         .write(true)
         .create_new(true)
+        .mode(MODE)
         .open(layout.data(id))?;
+    check_room(&data, size)?;
     if size > 0 {
         match rustix::fs::fallocate(&data, rustix::fs::FallocateFlags::empty(), 0, size) {
             Err(rustix::io::Errno::OPNOTSUPP) => data.set_len(size)?,
@@ -78,6 +85,16 @@ pub(crate) fn create_data(layout: &Layout, id: Uuid, size: u64) -> io::Result<Fi
         }
     }
     Ok(data)
+}
+
+/// Fails with `StorageFull` when the file system has no room for so many more bytes of content.
+pub(crate) fn check_room(file: &File, len: u64) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= len.saturating_add(KEPT_FREE) {
+        return Ok(());
+    }
+    Err(io::ErrorKind::StorageFull.into())
 }
 
 fn forget_damaged(

@@ -1,0 +1,14 @@
+//! The command line as its users run it: the real binary against a real server, in directories of
+//! their own, with nothing shared between tests.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod account;
+mod files;
+mod interrupted;
+mod support;
+mod transfer;
+mod tree;

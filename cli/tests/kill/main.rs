@@ -1,0 +1,136 @@
+//! The server is killed a hundred times at random moments while clients upload, replace, delete,
+//! cancel and prove. Whatever it acknowledged must be there after every restart.
+//!
+//! The clients write down every acknowledgement ([`log`]); [`check`] holds the server to it.
+//! `CLOUDSTORE_KILL_SEED` repeats a run's choices, `CLOUDSTORE_KILL_COUNT` changes the hundred.
+
+#![expect(clippy::unwrap_used, reason = "test code: what fails, fails the test")]
+
+mod check;
+mod client;
+mod load;
+mod log;
+mod random;
+mod server;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::RwLock,
+    task::{JoinError, JoinSet},
+};
+
+use crate::{
+    check::Checker, client::Client, load::Loader, log::Log, random::Random, server::Server,
+};
+
+/// Kills in a run.
+const KILLS: u64 = 100;
+/// Accounts of the load.
+const ACCOUNTS: usize = 2;
+/// Clients of each account.
+const CLIENTS: usize = 3;
+/// Small enough to be reached again and again.
+const QUOTA: u64 = 200 << 20;
+/// The server lives for a random time up to this between two kills.
+const LIFE: Duration = Duration::from_millis(900);
+
+/// Every so many restarts the server is killed once more while it starts.
+const STUMBLES: u64 = 4;
+/// It lives for a random time up to this then.
+const STUMBLE: Duration = Duration::from_millis(150);
+
+fn setting(name: &str, default: impl FnOnce() -> u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => default(),
+    }
+}
+
+/// What the clients of a run share.
+struct Shared {
+    log: Log,
+    /// Held for reading during every request, so that whoever holds it for writing sees a log in
+    /// which no request is under way.
+    gate: RwLock<()>,
+    /// Begin nothing new.
+    stop: AtomicBool,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_work_survives_a_hundred_kills() {
+    let seed = setting("CLOUDSTORE_KILL_SEED", Random::entropy);
+    let kills = setting("CLOUDSTORE_KILL_COUNT", || KILLS);
+    println!("CLOUDSTORE_KILL_SEED={seed}");
+    let start = Instant::now();
+    let mut server = Server::start(QUOTA).await;
+    let mut accounts = Vec::new();
+    for index in 0..ACCOUNTS {
+        accounts.push(Client::register(server.url(), index).await);
+    }
+    let shared = Arc::new(Shared {
+        log: Log::default(),
+        gate: RwLock::default(),
+        stop: AtomicBool::new(false),
+    });
+    let mut loaders = JoinSet::new();
+    for (index, account) in accounts.iter().enumerate() {
+        for number in 0..CLIENTS {
+            let seed = seed.wrapping_add((index * CLIENTS + number) as u64 + 1);
+            let loader = Loader::new(account.clone(), shared.clone(), number, Random::new(seed));
+            loaders.spawn(loader.run());
+        }
+    }
+
+    let mut random = Random::new(seed);
+    let mut checker = Checker::new(accounts.clone());
+    for kill in 1..=kills {
+        tokio::time::sleep(LIFE.mul_f64(random.fraction())).await;
+        server.kill().await;
+        // The requests that the kill broke have ended once the gate is free.
+        let calm = shared.gate.write().await;
+        if random.once_in(STUMBLES) {
+            server.stumble(STUMBLE.mul_f64(random.fraction())).await;
+        }
+        server.restart().await;
+        checker.after_restart(&shared.log, &mut random).await;
+        drop(calm);
+        if let Some(ended) = loaders.try_join_next() {
+            panic!("a client ended early, at kill {kill}: {}", reason(ended));
+        }
+    }
+    shared.stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = loaders.join_next().await {
+        if let Err(error) = ended {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+    println!(
+        "{kills} kills in {:?}: {}",
+        start.elapsed(),
+        shared.log.summary()
+    );
+    checker.at_the_end(&shared.log, &server).await;
+    println!("all of it is right after {:?}", start.elapsed());
+    assert!(
+        shared.log.is_worth_something(kills),
+        "{}",
+        shared.log.summary()
+    );
+}
+
+fn reason(ended: Result<(), JoinError>) -> String {
+    let Err(error) = ended else {
+        return "without a reason".to_owned();
+    };
+    let panic = error.into_panic();
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
+}
