@@ -26,13 +26,16 @@ use tokio::{
 /// Flushes that run side by side in one round. More than this shares journal commits no better
 /// and only adds threads.
 const FAN_OUT: usize = 16;
+/// File systems whose `syncfs` returns the error of a lost write (ext2 to 4, XFS, Btrfs, tmpfs;
+/// since Linux 5.8). Magic numbers as in statfs(2).
+const TRUSTED: [rustix::fs::FsWord; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
 /// From so many files on, one `syncfs` is cheaper than flushing each: one journal commit and one
 /// flush of the disk's cache instead of several.
 const WHOLE_FS_FROM: usize = 8;
-/// A `syncfs` that takes longer had to write what others left dirty; see [`Mood`].
+/// A `syncfs` that takes longer had to write what others left dirty; see [`FileSystem`].
 const SLOW: Duration = Duration::from_millis(100);
-/// How long files are flushed one by one afterwards.
-const SLOW_PAUSE: Duration = Duration::from_secs(2);
+/// Files are flushed one by one afterwards, for so many times as long as the slow one took.
+const SLOW_PAUSES: u32 = 10;
 /// Requests folded into one round, so that the first caller never waits for an endless queue.
 const MAX_ROUND: usize = 256;
 /// Callers that may wait; beyond that callers wait to be let in (back-pressure, not failure).
@@ -119,18 +122,20 @@ fn stopped() -> io::Error {
 }
 
 async fn run(mut requests: mpsc::Receiver<Request>) {
-    let mut mood = Mood::default();
+    let mut disks = Disks::default();
     let mut round = Vec::with_capacity(MAX_ROUND);
     while requests.recv_many(&mut round, MAX_ROUND).await > 0 {
         let (work, waiting): (Vec<_>, Vec<_>) = round
             .drain(..)
             .map(|request| ((request.write, request.dirs), request.done))
             .unzip();
-        let Ok((outcomes, next)) = spawn_blocking(move || flush_round(work, mood)).await else {
-            // A round that panicked has kept nothing: its callers see their channels closed.
-            continue;
+        let round = spawn_blocking(move || (flush_round(work, &mut disks), disks)).await;
+        let Ok((outcomes, next)) = round else {
+            // A round that panicked has kept nothing: its callers see their channels closed, and
+            // so do all later ones.
+            return;
         };
-        mood = next;
+        disks = next;
         for (done, outcome) in waiting.into_iter().zip(outcomes) {
             // A caller that went away needs no answer.
             let _ = done.send(outcome);
@@ -138,20 +143,52 @@ async fn run(mut requests: mpsc::Receiver<Request>) {
     }
 }
 
-/// `syncfs` waits for everything that is dirty on the file system. When somebody streams
-/// gigabytes to it, small files are better off alone for a while.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mood {
+/// What is known of the file systems that were flushed.
+#[derive(Debug, Default)]
+struct Disks {
+    /// By device. A handle is kept for good: the kernel reports a lost write once to each handle
+    /// that was open when it happened.
+    systems: HashMap<u64, FileSystem>,
+}
+
+#[derive(Debug)]
+struct FileSystem {
+    handle: Arc<File>,
+    /// Its `syncfs` reports lost writes. Network and stacked file systems may not.
+    trusted: bool,
+    /// `syncfs` waits for everything that is dirty. When somebody streams gigabytes to the file
+    /// system, small files are better off alone for a while.
     alone_until: Option<Instant>,
 }
 
-impl Mood {
-    fn whole_fs(&self, files: usize) -> bool {
-        files >= WHOLE_FS_FROM && self.alone_until.is_none_or(|until| Instant::now() >= until)
+impl FileSystem {
+    fn new(handle: Arc<File>) -> Self {
+        let kind = rustix::fs::fstatfs(&*handle).map(|stat| stat.f_type);
+        Self {
+            handle,
+            trusted: kind.is_ok_and(|kind| TRUSTED.contains(&kind)),
+            alone_until: None,
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        let alone = self.alone_until.is_some_and(|until| Instant::now() < until);
+        self.trusted && !alone
+    }
+
+    /// Flushes everything that is dirty on it.
+    fn sync(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        let synced = rustix::fs::syncfs(&*self.handle);
+        // An error is told once for the whole file system, though pages of files may be lost that
+        // nobody has asked for yet; from then on only flushing each file tells which.
+        self.trusted &= synced.is_ok();
+        self.took(start.elapsed());
+        Ok(synced?)
     }
 
     fn took(&mut self, time: Duration) {
-        self.alone_until = (time > SLOW).then(|| Instant::now() + SLOW_PAUSE);
+        self.alone_until = (time > SLOW).then(|| Instant::now() + time * SLOW_PAUSES);
     }
 }
 
@@ -164,7 +201,7 @@ struct Target {
 type Outcomes = Vec<io::Result<()>>;
 
 /// Writes, then data, then directories. An error reaches exactly the requests that it concerns.
-fn flush_round(work: Vec<(Write, Vec<Arc<File>>)>, mut mood: Mood) -> (Outcomes, Mood) {
+fn flush_round(work: Vec<(Write, Vec<Arc<File>>)>, disks: &mut Disks) -> Outcomes {
     let mut outcomes: Outcomes = Vec::with_capacity(work.len());
     let mut files = Vec::new();
     let mut dirs: HashMap<(u64, u64), Target> = HashMap::new();
@@ -183,17 +220,13 @@ fn flush_round(work: Vec<(Write, Vec<Arc<File>>)>, mut mood: Mood) -> (Outcomes,
             }
         }
     }
-    let dirs: Vec<Target> = dirs.into_values().collect();
-    if mood.whole_fs(files.len() + dirs.len()) {
-        let start = Instant::now();
-        files.extend(dirs);
-        sync_file_systems(files, &mut outcomes);
-        mood.took(start.elapsed());
-    } else {
-        sync_each(&files, File::sync_data, &mut outcomes);
-        sync_each(&dirs, File::sync_all, &mut outcomes);
+    let mut dirs: Vec<Target> = dirs.into_values().collect();
+    if files.len() + dirs.len() >= WHOLE_FS_FROM {
+        sync_file_systems(disks, &mut files, &mut dirs, &mut outcomes);
     }
-    (outcomes, mood)
+    sync_each(&files, File::sync_data, &mut outcomes);
+    sync_each(&dirs, File::sync_all, &mut outcomes);
+    outcomes
 }
 
 /// Each directory once, whoever asks for it.
@@ -213,24 +246,34 @@ fn add_dir(
     Ok(())
 }
 
-/// One `syncfs` for each file system that is concerned, mostly one in all.
-fn sync_file_systems(targets: Vec<Target>, outcomes: &mut Outcomes) {
-    let mut systems: HashMap<u64, Target> = HashMap::new();
-    for target in targets {
-        match target.file.metadata() {
-            Ok(meta) => {
-                let system = systems.entry(meta.dev()).or_insert_with(|| Target {
-                    file: target.file,
-                    requests: Vec::new(),
-                });
-                system.requests.extend(target.requests);
-            }
-            Err(error) => fail(outcomes, &target.requests, &error),
+/// One `syncfs` for each file system that is concerned, mostly one in all. What it served is taken
+/// out of `files` and `dirs`.
+fn sync_file_systems(
+    disks: &mut Disks,
+    files: &mut Vec<Target>,
+    dirs: &mut Vec<Target>,
+    outcomes: &mut Outcomes,
+) {
+    let mut served: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut serve = |target: &mut Target| {
+        let Ok(meta) = target.file.metadata() else {
+            return false;
+        };
+        let new = || FileSystem::new(target.file.clone());
+        let system = disks.systems.entry(meta.dev()).or_insert_with(new);
+        if system.is_usable() {
+            let requests = served.entry(meta.dev()).or_default();
+            requests.append(&mut target.requests);
+            return true;
         }
-    }
-    for system in systems.into_values() {
-        if let Err(error) = rustix::fs::syncfs(&*system.file) {
-            fail(outcomes, &system.requests, &error.into());
+        false
+    };
+    files.retain_mut(|target| !serve(target));
+    dirs.retain_mut(|target| !serve(target));
+    for (device, requests) in served {
+        let system = disks.systems.get_mut(&device);
+        if let Err(error) = system.expect("invariant: entered above").sync() {
+            fail(outcomes, &requests, &error);
         }
     }
 }
@@ -336,7 +379,7 @@ mod tests {
             .into_iter()
             .map(|(files, dirs)| (Box::new(|| files) as Write, dirs))
             .collect();
-        flush_round(work, Mood::default()).0
+        flush_round(work, &mut Disks::default())
     }
 
     /// Flushing a pipe fails.
@@ -371,11 +414,13 @@ mod tests {
 
     #[test]
     fn a_slow_file_system_flush_is_not_repeated_at_once() {
-        let mut mood = Mood::default();
-        assert!(mood.whole_fs(WHOLE_FS_FROM) && !mood.whole_fs(WHOLE_FS_FROM - 1));
-        mood.took(SLOW * 2);
-        assert!(!mood.whole_fs(WHOLE_FS_FROM));
-        mood.took(SLOW / 2);
-        assert!(mood.whole_fs(WHOLE_FS_FROM));
+        let dir = tempfile::tempdir().unwrap();
+        let mut system = FileSystem::new(Arc::new(File::open(dir.path()).unwrap()));
+        system.trusted = true;
+        assert!(system.is_usable());
+        system.took(SLOW * 2);
+        assert!(!system.is_usable());
+        system.took(SLOW / 2);
+        assert!(system.is_usable());
     }
 }

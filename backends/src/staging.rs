@@ -174,7 +174,12 @@ impl StagedBlobs for LocalStaging {
 
     async fn remove(&self, _node: &str, ids: &[Uuid]) -> Result<(), Error> {
         let (layout, ids) = (self.layout.clone(), ids.to_vec());
-        blocking(move || Ok(ids.into_iter().try_for_each(|id| layout.remove(id))?)).await
+        blocking(move || {
+            // One file that cannot be removed must not keep the others.
+            let removed: Vec<_> = ids.into_iter().map(|id| layout.remove(id)).collect();
+            Ok(removed.into_iter().collect::<io::Result<()>>()?)
+        })
+        .await
     }
 }
 

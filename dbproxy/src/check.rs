@@ -264,7 +264,6 @@ checks! {
     CancelUploadRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
     ExpireUploadsRequest |r| name("the node", &r.node);
     ResolveStagingRequest |r| {
-        name("the node", &r.node)?;
         count("staged copies", r.ids.len(), MAX_STAGING_IDS)?;
         r.ids.iter().try_for_each(|staged| id(staged))
     };

@@ -5,7 +5,7 @@ use cloudstore_proto::path::MAX_SEGMENT_BYTES;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Names that a rename conflict may look through before it gives up.
-pub const MAX_NUMBER: u32 = 9_999;
+pub const MAX_NUMBER: u32 = 999;
 /// Longer endings are part of the name rather than an extension.
 const MAX_EXTENSION_BYTES: usize = 32;
 
@@ -82,7 +82,7 @@ mod tests {
         for name in names {
             let longest = Numbered::new(&name).name(MAX_NUMBER);
             assert!(longest.len() <= MAX_SEGMENT_BYTES, "{}", longest.len());
-            assert!(longest.contains(" (9999)"));
+            assert!(longest.contains(" (999)"));
         }
     }
 

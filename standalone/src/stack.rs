@@ -1,6 +1,14 @@
 //! Starting and stopping the whole stack. The only place that knows which adapters are used.
 
-use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs::{File, Permissions},
+    io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use cloudstore_backends::{
@@ -9,7 +17,7 @@ use cloudstore_backends::{
         fs::FsBlobStore,
         s3::{Checksums, DEFAULT_PART_BYTES, S3BlobStore, S3Config},
     },
-    flush::Flusher,
+    flush::{Flusher, create_dirs_durably},
     queue::{Queue, memory::MemoryQueue},
     staging::{Layout, LocalStaging, StagedBlobs},
 };
@@ -106,7 +114,7 @@ impl Stack {
         if let Ok(effective) = print_effective(&config) {
             tracing::info!(effective, "configuration");
         }
-        std::fs::create_dir_all(&config.data)?;
+        create_data_dir(&config.data)?;
         let lock = lock(&config)?;
         let (edge, store) = (CancellationToken::new(), CancellationToken::new());
         let inner = store.child_token();
@@ -175,6 +183,15 @@ impl Stack {
 
 /// How often [`Stack::failed`] looks.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// Private: the database holds password hashes, the other files everybody's content.
+fn create_data_dir(data: &Path) -> io::Result<()> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    create_dirs_durably(data)?;
+    std::fs::set_permissions(data, Permissions::from_mode(0o700))
+}
 
 fn lock(config: &Config) -> Result<File, StartError> {
     let path = config.data.join("lock");

@@ -35,23 +35,33 @@ impl ProbeLimit {
         if policy != InstantPolicy::Everyone {
             return policy;
         }
+        if self.count(account, probes) {
+            policy
+        } else {
+            InstantPolicy::Account
+        }
+    }
+
+    /// Who fails to prove possession is guessing: no more of others' content for this window.
+    pub(crate) fn failed_proof(&self, account: Uuid) {
+        self.count(account, MAX_PROBES + 1);
+    }
+
+    /// Counts; false beyond the limit.
+    fn count(&self, account: Uuid, probes: usize) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= MAX_ACCOUNTS {
             counts.retain(|_, (since, _)| since.elapsed() < WINDOW);
         }
         if counts.len() >= MAX_ACCOUNTS && !counts.contains_key(&account) {
-            return InstantPolicy::Account;
+            return false;
         }
         let (since, count) = counts.entry(account).or_insert_with(|| (Instant::now(), 0));
         if since.elapsed() >= WINDOW {
             (*since, *count) = (Instant::now(), 0);
         }
         *count = count.saturating_add(probes);
-        if *count > MAX_PROBES {
-            InstantPolicy::Account
-        } else {
-            policy
-        }
+        *count <= MAX_PROBES
     }
 }
 
@@ -71,5 +81,14 @@ mod tests {
             limit.apply(modest, 1, InstantPolicy::Off),
             InstantPolicy::Off
         );
+    }
+
+    #[test]
+    fn a_failed_proof_ends_the_guessing() {
+        let limit = ProbeLimit::default();
+        let account = Uuid::from_u128(1);
+        limit.failed_proof(account);
+        let policy = limit.apply(account, 1, InstantPolicy::Everyone);
+        assert_eq!(policy, InstantPolicy::Account);
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Row> {
         place.flush()?;
         let rate = disk::overwrite_rate(probe.path())?;
         record(&mut overwrites, Name::SmallFiles, run, rate);
-        let rate = disk::create_rate(probe.path())?;
+        let rate = disk::create_rate(&probe.path().join(run.to_string()))?;
         record(&mut creations, Name::SmallFiles, run, rate);
 
         place.flush()?;

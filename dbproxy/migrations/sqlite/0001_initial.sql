@@ -134,6 +134,7 @@ CREATE TABLE transfers (
     created_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX transfers_due ON transfers (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX transfers_age ON transfers (state, created_at);
 
 -- Fencing tokens never repeat, not even when a blob is removed and comes back.
 CREATE TABLE fences (

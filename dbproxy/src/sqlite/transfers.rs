@@ -201,7 +201,7 @@ impl Command for FailTransferRequest {
             (TransferState::Waiting, Some(tx.now + self.retry_after_ms))
         };
         let failed = sqlx::query(
-            "UPDATE transfers SET state = ?3, attempts = attempts + 1, due_at = ?4,
+            "UPDATE transfers SET state = ?3, attempts = attempts + ?6, due_at = ?4,
                 last_error = ?5
             WHERE blake3 = ?1 AND fence = ?2 AND state = 2 /* claimed */",
         )
@@ -210,6 +210,7 @@ impl Command for FailTransferRequest {
         .bind(i32::from(state))
         .bind(due_at)
         .bind(rules::truncated(&self.error, rules::MAX_ERROR_BYTES))
+        .bind(i32::from(self.park || self.retry_after_ms > 0))
         .execute(&mut *tx.conn)
         .await?;
         if failed.rows_affected() == 0 {

@@ -208,18 +208,18 @@ impl Command for ResolveStagingRequest {
     type Reply = ResolveStagingResponse;
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<ResolveStagingResponse> {
-        // One statement is one snapshot: between two, an upload could become a blob and be seen
+        // Whatever node it is on: ids are unique, and a node that was renamed must not lose its
+        // files. One statement is one snapshot: between two, an upload could become a blob and be seen
         // as neither.
         let uses = sqlx::query_scalar(
             "SELECT CASE
                 WHEN EXISTS (SELECT 1 FROM uploads
-                    WHERE id = unhex(j.value) AND node = ?1 AND status = 1 /* uploading */) THEN 1
+                    WHERE id = unhex(j.value) AND status = 1 /* uploading */) THEN 1
                 WHEN EXISTS (SELECT 1 FROM blobs
-                    WHERE staging_id = unhex(j.value) AND node = ?1) THEN 2
+                    WHERE staging_id = unhex(j.value)) THEN 2
                 ELSE 3 END
-            FROM json_each(?2) j ORDER BY j.key",
+            FROM json_each(?1) j ORDER BY j.key",
         )
-        .bind(&*self.node)
         .bind(list(&self.ids))
         .fetch_all(&mut *tx.conn)
         .await?;

@@ -28,6 +28,7 @@ impl From<Error> for Problem {
             Error::ProofFailed => Kind::ProofFailed,
             Error::TooLarge(_) => Kind::TooLarge,
             Error::Quota(_) => Kind::QuotaExceeded,
+            Error::TooManyGrowing(_) => Kind::TooManyUploads,
             Error::NoSpace => Kind::InsufficientStorage,
         };
         Self::new(kind, detail)

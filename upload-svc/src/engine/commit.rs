@@ -111,11 +111,12 @@ impl Engine {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
-        let blob = self
-            .content()
-            .prove(pending.ok_or(Error::ProofFailed)?, proof)
-            .await?;
         let facts = session.facts();
+        let pending = pending.ok_or(Error::ProofFailed)?;
+        let turn = self.readings.acquire().await.map_err(io::Error::other)?;
+        let proved = self.content().prove(pending, proof).await;
+        drop(turn);
+        let blob = proved.inspect_err(|_| self.limit.failed_proof(facts.account))?;
         let request = CommitUploadRequest {
             id: bytes(facts.id),
             account_id: bytes(facts.account),

@@ -46,6 +46,9 @@ use super::{
 /// more than reading a body in vain; the quota is checked all the same when they are committed.
 const RESERVE_ABOVE: u64 = 8 << 20;
 
+/// Bodies of unknown length an account may send at a time.
+const MAX_GROWING: usize = 4;
+
 impl Engine {
     /// Receives a whole file. `size` is `None` when the client does not know it.
     ///
@@ -156,7 +159,7 @@ impl Engine {
     ) -> Result<Arc<Draft>> {
         let id = Uuid::now_v7();
         // Registered before any trace of it exists, so that the sweep never takes it for waste.
-        self.direct_ids().insert(id);
+        self.enter(id, size.is_none().then_some(account))?;
         let mut draft = Draft {
             engine: self.clone(),
             id,
@@ -177,6 +180,18 @@ impl Engine {
             Ok(Arc::new(draft))
         });
         task.await.map_err(io::Error::other)?
+    }
+
+    /// A body of unknown length has no reservation and may grow to all that the account has free,
+    /// so only a few of them may grow at a time.
+    fn enter(&self, id: Uuid, unknown: Option<Uuid>) -> Result<()> {
+        let mut direct = self.direct_ids();
+        let growing = || direct.values().filter(|of| **of == unknown).count();
+        if unknown.is_some() && growing() >= MAX_GROWING {
+            return Err(Error::TooManyGrowing(MAX_GROWING));
+        }
+        direct.insert(id, unknown);
+        Ok(())
     }
 
     async fn reserve(&self, account: Uuid, id: Uuid, upload: &Begin) -> Result<()> {

@@ -58,6 +58,9 @@ pub enum Error {
     /// The account's quota has no room.
     #[error("the quota has no room for {0} bytes")]
     Quota(u64),
+    /// Too many bodies of unknown length at a time.
+    #[error("at most {0} uploads of unknown length at a time; send Content-Length")]
+    TooManyGrowing(usize),
     /// The disk is full.
     #[error("the server's disk is full")]
     NoSpace,

@@ -19,7 +19,7 @@ mod sidecar;
 mod sweep;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -48,7 +48,10 @@ use cloudstore_service::{
     rpc::{Channel, deadline},
 };
 use moka::future::Cache;
-use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    task::spawn_blocking,
+};
 use uuid::Uuid;
 
 pub use self::{
@@ -69,6 +72,9 @@ const MAX_OPEN_UPLOADS: u32 = 2_000;
 /// Unfinished uploads listed in one answer.
 const MAX_LISTED: u32 = 1_000;
 
+/// Contents that are read in full at a time, to take an upload up again or to check a proof. Each
+/// keeps a processor or the disk busy; uploads and downloads go on beside them.
+const READINGS: usize = 2;
 /// How long the free bytes of an account are believed when a small upload fits into them. The
 /// transaction that makes the file checks the quota itself.
 const FREE_TTL: Duration = Duration::from_secs(1);
@@ -122,8 +128,11 @@ pub struct Engine {
     ports: Ports,
     limit: ProbeLimit,
     sessions: Mutex<HashMap<Uuid, Slot>>,
-    /// Direct uploads under way; the sweep leaves their files alone.
-    direct: Mutex<HashSet<Uuid>>,
+    /// Direct uploads under way, with the account where the length is unknown; the sweep leaves
+    /// their files alone.
+    direct: Mutex<HashMap<Uuid, Option<Uuid>>>,
+    /// Whole contents that may be read to verify something.
+    readings: Arc<Semaphore>,
     /// Free bytes of accounts, a moment ago.
     free: Cache<Uuid, u64>,
     /// A flush failed: this node's disk cannot be trusted any more.
@@ -146,6 +155,7 @@ impl Engine {
                 .max_capacity(FREE_ACCOUNTS)
                 .time_to_live(FREE_TTL)
                 .build(),
+            readings: Arc::new(Semaphore::new(READINGS)),
             failed: AtomicBool::new(false),
         }))
     }
@@ -182,7 +192,7 @@ impl Engine {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn direct_ids(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+    fn direct_ids(&self) -> MutexGuard<'_, HashMap<Uuid, Option<Uuid>>> {
         self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -204,7 +214,7 @@ impl Engine {
                 Err(Error::NotFound)
             };
         }
-        let direct = self.direct_ids().contains(&id);
+        let direct = self.direct_ids().contains_key(&id);
         let request = GetUploadRequest {
             account_id: bytes(account),
             id: bytes(id),
@@ -232,8 +242,9 @@ impl Engine {
     async fn load(&self, upload: &upload::Upload) -> Result<Arc<Session>> {
         let facts = facts(upload)?;
         let slot = self.sessions().entry(facts.id).or_default().clone();
-        let layout = self.layout.clone();
-        let load = || async {
+        let (layout, readings) = (self.layout.clone(), self.readings.clone());
+        let load = || async move {
+            let _turn = readings.acquire_owned().await;
             let loaded = spawn_blocking(move || Session::load(facts, layout)).await;
             loaded
                 .map_err(std::io::Error::other)?

@@ -97,11 +97,10 @@ impl Engine {
         // by now, and dbproxy knows its files.
         let ids: Vec<Uuid> = ids
             .into_iter()
-            .filter(|id| !self.direct_ids().contains(id))
+            .filter(|id| !self.direct_ids().contains_key(id))
             .collect();
         for page in ids.chunks(PAGE) {
             let request = ResolveStagingRequest {
-                node: self.settings.node.clone(),
                 ids: page.iter().copied().map(bytes).collect(),
             };
             let answer = self
