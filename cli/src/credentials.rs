@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Exit, Result};
 
+/// Where the user can put the configuration directory.
+const VARIABLE: &str = "XDG_CONFIG_HOME";
 const FILE: &str = "credentials.json";
 const LOCK: &str = "credentials.lock";
 /// Beyond any sane number of profiles; a larger file is not ours.
@@ -80,7 +82,7 @@ impl Store {
     /// In the user's configuration directory.
     pub(crate) fn open() -> Result<Self> {
         Ok(Self {
-            dir: user_dir("XDG_CONFIG_HOME", ".config")?,
+            dir: user_dir(VARIABLE, ".config")?,
         })
     }
 
@@ -109,7 +111,7 @@ impl Store {
             .await
             .map_err(io::Error::from)
             .flatten()
-            .map_err(|error| Error::io(&error).during(format!("cannot lock {}", self.path())))
+            .map_err(|error| self.unusable(&error).during(format!("cannot lock {}", self.path())))
     }
 
     fn path(&self) -> String {
@@ -119,7 +121,7 @@ impl Store {
     fn read(&self) -> Result<Stored> {
         let path = self.dir.join(FILE);
         let failed = |error: &io::Error| {
-            Error::new(Exit::Failed, error.to_string())
+            self.unusable(error)
                 .during(format!("cannot read {}", self.path()))
         };
         match fs::metadata(&path) {
@@ -130,6 +132,10 @@ impl Store {
         }
         let text = fs::read(&path).map_err(|error| failed(&error))?;
         serde_json::from_slice(&text).map_err(|error| self.damaged(&error.to_string()))
+    }
+
+    fn unusable(&self, error: &io::Error) -> Error {
+        Error::own_dir(error, &self.dir, VARIABLE)
     }
 
     fn damaged(&self, why: &str) -> Error {
@@ -179,7 +185,8 @@ impl Guard {
         let mut stored = self.store.read()?;
         change(&mut stored.profiles);
         self.store.write(&stored).map_err(|error| {
-            Error::io(&error).during(format!("cannot write {}", self.store.path()))
+            let what = format!("cannot write {}", self.store.path());
+            self.store.unusable(&error).during(what)
         })
     }
 }

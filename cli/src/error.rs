@@ -1,7 +1,7 @@
 //! What can go wrong on the command line: one sentence that says what failed, why and what to do
 //! next, and the exit code that scripts look at.
 
-use std::{fmt, io};
+use std::{fmt, io, path::Path};
 
 use cloudstore_proto::http::Problem;
 
@@ -68,6 +68,25 @@ impl Error {
             _ => Exit::Failed,
         };
         Self::new(exit, error.to_string())
+    }
+
+    /// A failure of the local file system at `path`.
+    pub(crate) fn at(error: &io::Error, path: &Path) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Self::io(error).advise(format!("check the permissions of {}", path.display()))
+            }
+            _ => Self::io(error),
+        }
+    }
+
+    /// A failure in a directory of our own, which the user never named: whatever went wrong there,
+    /// it is not that something was not found.
+    pub(crate) fn own_dir(error: &io::Error, dir: &Path, variable: &str) -> Self {
+        Self::new(Exit::Failed, error.to_string()).advise(format!(
+            "make {} a folder that you can write to, or set {variable} to another place",
+            dir.display()
+        ))
     }
 
     /// Whoever read our stdout has gone; that ends the command without a word.
@@ -216,6 +235,26 @@ mod tests {
             assert_eq!(answer(status, slug).exit(), exit, "{slug}");
         }
         assert_eq!(Exit::Interrupted as u8, 130);
+    }
+
+    #[test]
+    fn local_failures_say_where_to_look() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = Error::at(&denied, Path::new("/secret"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("; check the permissions of /secret")
+        );
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(Error::at(&missing, Path::new("/x")).exit(), Exit::NotFound);
+        let error = Error::own_dir(&missing, Path::new("/proc/x"), "XDG_STATE_HOME");
+        assert_eq!(error.exit(), Exit::Failed);
+        let text = error.to_string();
+        assert!(
+            text.contains("/proc/x") && text.contains("XDG_STATE_HOME"),
+            "{text}"
+        );
     }
 
     #[test]

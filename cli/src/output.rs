@@ -2,6 +2,7 @@
 //! a JSON object on stderr; `-q` silences the talk, `-v` adds to it.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::{self, IsTerminal as _, Write as _},
 };
@@ -52,12 +53,13 @@ impl Out {
         &self.bars
     }
 
-    /// A line of data for people; nothing with `--json`.
+    /// A line of data for people, [`escaped`]; nothing with `--json`.
     pub(crate) fn text(&self, line: impl fmt::Display) -> Result<()> {
         if self.json {
             Ok(())
         } else {
-            self.write(format!("{line}\n").as_bytes())
+            let line = line.to_string();
+            self.write(format!("{}\n", escaped(&line)).as_bytes())
         }
     }
 
@@ -92,14 +94,14 @@ impl Out {
     /// Talk, unless `-q`.
     pub(crate) fn note(&self, line: impl fmt::Display) {
         if !self.quiet {
-            self.talk(format_args!("{line}\n"));
+            self.talk(line);
         }
     }
 
     /// Talk for `-v`.
     pub(crate) fn detail(&self, line: impl fmt::Display) {
         if self.verbose && !self.quiet {
-            self.talk(format_args!("{line}\n"));
+            self.talk(line);
         }
     }
 
@@ -116,16 +118,46 @@ impl Out {
                 "message": error.to_string(),
                 "problem": problem,
             });
-            self.talk(format_args!("{object}\n"));
+            self.talk(object);
         } else {
-            self.talk(format_args!("cloudstore: {error}\n"));
+            self.talk(format_args!("cloudstore: {error}"));
         }
     }
 
-    fn talk(&self, text: fmt::Arguments<'_>) {
+    fn talk(&self, line: impl fmt::Display) {
+        let line = line.to_string();
+        let line = format!("{}\n", escaped(&line));
         // Nobody is left to be told when stderr is closed.
-        let _ = self.bars.suspend(|| io::stderr().write_fmt(text));
+        let _ = self
+            .bars
+            .suspend(|| io::stderr().write_all(line.as_bytes()));
     }
+}
+
+/// Text of a server, or the name of a file, as it can be shown: what a terminal would act on, what
+/// would look like a line of ours, and what changes the direction of writing becomes `\u{1b}`.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts_on_terminals) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if acts_on_terminals(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown.into()
+}
+
+/// C0, DEL and C1, line and paragraph separators, and the bidirectional controls.
+fn acts_on_terminals(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Bytes for people: `1.50 KiB`, `0 B`.
@@ -145,6 +177,15 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_cannot_fool_a_terminal() {
+        assert_eq!(
+            escaped("gpj.\u{202e}exe\u{1b}[2J\r\n\u{9b}\u{7f}\u{2066}"),
+            "gpj.\\u{202e}exe\\u{1b}[2J\\r\\n\\u{9b}\\u{7f}\\u{2066}"
+        );
+        assert!(matches!(escaped("grün ✓ \\ \"q\""), Cow::Borrowed(_)));
+    }
 
     #[test]
     fn people_read_units_and_plurals() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Exit, Result},
-    output::{Out, count, human_bytes},
+    output::{Out, count, escaped, human_bytes},
 };
 
 /// Redraws are seen, not counted.
@@ -155,7 +155,7 @@ impl Progress {
             .with_style(style(
                 "  {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
             ))
-            .with_message(name.to_owned());
+            .with_message(escaped(name).into_owned());
         self.out.bars().insert_before(&self.bar, bar)
     }
 

@@ -347,6 +347,7 @@ mod tests {
             );
         }
         let delete = DeleteRequest {
+            precondition: None,
             owner,
             path: "/".to_owned(),
         };

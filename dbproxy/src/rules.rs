@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cloudstore_proto::{
-    file::{Blob, Entry, EntryKind},
+    file::{Blob, Entry, EntryKind, Precondition, precondition},
     upload::{Digests, OnConflict},
 };
 use cloudstore_service::{Kind, Problem, Result};
@@ -156,6 +156,27 @@ pub fn lease_lost() -> Problem {
 #[must_use]
 pub fn truncated(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
+}
+
+/// Does the entry at a path (or its absence) meet the precondition of a change?
+///
+/// # Errors
+/// `precondition-failed` when it does not.
+pub fn check_precondition(wanted: Option<&Precondition>, there: Option<&Entry>) -> Result<()> {
+    let holds = |of: &precondition::Match| {
+        there.is_some_and(|there| {
+            let blob = there.blob.as_ref();
+            of.any || blob.is_some_and(|blob| of.blake3.contains(&blob.blake3))
+        })
+    };
+    let Some(wanted) = wanted else { return Ok(()) };
+    if wanted.if_match.as_ref().is_some_and(|of| !holds(of))
+        || wanted.if_none_match.as_ref().is_some_and(holds)
+    {
+        let detail = "what is at this path does not meet If-Match or If-None-Match";
+        return Err(Problem::new(Kind::PreconditionFailed, detail));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

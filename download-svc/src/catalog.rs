@@ -99,11 +99,18 @@ impl Catalog {
     }
 
     /// Renames or moves an entry.
-    pub async fn rename(&self, owner: Uuid, from: String, to: String) -> Result<file::Entry> {
+    pub async fn rename(
+        &self,
+        owner: Uuid,
+        from: String,
+        to: String,
+        precondition: Option<file::Precondition>,
+    ) -> Result<file::Entry> {
         let request = file::MoveRequest {
             owner: id(owner),
             from,
             to,
+            precondition,
         };
         Ok(self
             .client
@@ -114,10 +121,16 @@ impl Catalog {
     }
 
     /// Deletes an entry and everything below it.
-    pub async fn delete(&self, owner: Uuid, path: String) -> Result<()> {
+    pub async fn delete(
+        &self,
+        owner: Uuid,
+        path: String,
+        precondition: Option<file::Precondition>,
+    ) -> Result<()> {
         let request = file::DeleteRequest {
             owner: id(owner),
             path,
+            precondition,
         };
         self.client.clone().delete(deadline(request)).await?;
         Ok(())

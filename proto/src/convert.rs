@@ -3,7 +3,7 @@
 use std::num::NonZeroU8;
 
 use time::{
-    OffsetDateTime, UtcOffset,
+    OffsetDateTime,
     format_description::well_known::{Iso8601, Rfc3339, iso8601},
 };
 use uuid::Uuid;
@@ -30,14 +30,16 @@ pub fn rfc3339(unix_ms: i64) -> String {
         .unwrap_or_default()
 }
 
+/// What RFC 3339 can write in UTC, Unix milliseconds.
+const YEARS_0_TO_9999_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
 /// The reverse of [`rfc3339`], for any offset; sub-millisecond digits are cut. `None` for anything
-/// that is not an RFC 3339 time.
+/// that is not an RFC 3339 time, or not in the years 0 to 9999 in UTC.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    let time = OffsetDateTime::parse(text, &Rfc3339)
-        .ok()?
-        .to_offset(UtcOffset::UTC);
-    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let ms = i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
+    YEARS_0_TO_9999_MS.contains(&ms).then_some(ms)
 }
 
 /// Hyphenated UUID; empty for bytes that are none.
@@ -109,6 +111,13 @@ mod tests {
             parse_rfc3339("2024-01-01T02:00:00+02:00"),
             parse_rfc3339("2024-01-01T00:00:00Z")
         );
-        assert_eq!(parse_rfc3339("yesterday"), None);
+        for none in [
+            "yesterday",
+            "9999-12-31T23:59:59-23:59",
+            "0000-01-01T00:00:00+23:59",
+        ] {
+            assert_eq!(parse_rfc3339(none), None, "{none}");
+        }
+        assert!(parse_rfc3339("9999-12-31T23:59:59.999Z").is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! What every request goes through, whichever service answers it: [`finish`].
 
 mod observe;
+pub(crate) mod wire;
 
 use std::{any::Any, sync::Arc};
 
@@ -30,11 +31,13 @@ pub fn request_id() -> String {
 ///
 /// Adds a request id (taken from `x-request-id` or new; in every response, problem body and log
 /// line), one log line and metrics for each request, problems for panics and for unknown paths and
-/// methods, a limit for bodies read by extractors, and a time limit for bodies that stop arriving.
+/// methods and for ambiguous requests, a limit for bodies read by extractors, and a time limit for
+/// bodies that stop arriving.
 pub fn finish(router: Router) -> Router {
     telemetry::metrics();
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn(wire::refuse))
         .layer(CatchPanicLayer::custom(from_panic))
         .layer(DefaultBodyLimit::max(json::DEFAULT_LIMIT));
     router

@@ -14,6 +14,7 @@ pub mod http;
 pub mod json;
 pub mod listener;
 pub mod path;
+pub mod precondition;
 pub mod problem;
 pub mod query;
 pub mod rpc;

@@ -2,9 +2,12 @@
 //! bound for everything a client can do slowly, often or at length.
 
 mod detect;
+mod peers;
+mod streams;
 
 use std::{
-    convert::Infallible, io, net::SocketAddr, pin::Pin, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible, future::pending, io, net::SocketAddr, pin::Pin, pin::pin, sync::Arc,
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
@@ -15,7 +18,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
 };
 use tokio::{
@@ -27,8 +30,10 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use crate::telemetry;
+use crate::{http::wire, telemetry};
 use detect::{Rewind, Version};
+use peers::{Admitted, Peers};
+use streams::{Counted, Streams};
 
 /// Read and write buffer of an HTTP/1 connection: large uploads arrive in frames up to this size.
 const HTTP1_BUFFER: usize = 512 * 1024;
@@ -39,8 +44,12 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// HTTP/2: largest frame a client may send. Fewer, larger writes than with the default of 16 KiB.
 const FRAME_BYTES: u32 = 256 * 1024;
-/// HTTP/2: requests at once on a connection.
-const STREAMS: u32 = 128;
+/// HTTP/2: requests at once on a connection. Browsers ask for far fewer; each may hold two groups
+/// of a file (2 MiB), so this bounds what a connection holds.
+const STREAMS: u32 = 32;
+/// HTTP/2: a stream gets its next piece of data when less than this of the last waits to be sent.
+/// More only adds memory, as pieces are larger; much less would leave gaps between them.
+const SEND_BUFFER: usize = 256 * 1024;
 /// HTTP/2: a connection whose peer does not answer a ping for this long, twice, is dead.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// Pause after a failed `accept` (usually: out of file descriptors), which would fail again.
@@ -53,13 +62,18 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub struct Limits {
     /// Open connections; further ones wait in the kernel's backlog.
     pub max_connections: usize,
-    /// Time for the head of a request, counted from the end of the one before.
+    /// Open connections from one address (IPv6: from one /64 network); further ones are closed at
+    /// once. Behind a gateway, which is one address for all clients, this is `max_connections`.
+    pub max_connections_per_address: usize,
+    /// Time for the head of a request, counted from the end of the one before. An HTTP/2
+    /// connection without an open request is closed after it.
     pub header_read_timeout: Duration,
     /// Number of header fields of a request.
     pub max_headers: usize,
     /// Bytes of the head of a request.
     pub max_header_bytes: u32,
-    /// A client that takes no byte of a response for this long is cut off.
+    /// A client that takes no byte of a response for this long is cut off: its connection, or the
+    /// HTTP/2 stream if only that stalls.
     pub write_stall_timeout: Duration,
     /// Time for running requests to end after the shutdown began.
     pub drain_deadline: Duration,
@@ -70,6 +84,9 @@ impl Default for Limits {
         Self {
             // A quarter of the usual hard limit of file descriptors; each may also hold a file.
             max_connections: 4_096,
+            // Browsers open 6, the command line tool a few dozen: enough for an office behind one
+            // address, and it takes 16 addresses to use all connections up.
+            max_connections_per_address: 256,
             header_read_timeout: Duration::from_secs(10),
             max_headers: 100,
             max_header_bytes: 64 * 1024,
@@ -91,6 +108,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let peers = Peers::new(limits.max_connections_per_address);
     let connections = TaskTracker::new();
     let cut_off = CancellationToken::new();
     let mut upkeep = interval(METRICS_UPKEEP);
@@ -105,6 +123,11 @@ pub async fn serve(
             }
             accepted = accept(&listener, &permits) => accepted,
         };
+        let Some(admitted) = peers.admit(peer.ip()) else {
+            metrics::counter!("cloudstore_http_connections_refused_total").increment(1);
+            tracing::debug!(%peer, "too many connections from this address");
+            continue;
+        };
         let connection = Connection {
             peer,
             limits,
@@ -113,7 +136,7 @@ pub async fn serve(
         };
         let cut_off = cut_off.clone();
         connections.spawn(async move {
-            let _open = Open::new(permit);
+            let _open = Open::new(permit, admitted);
             cut_off.run_until_cancelled(connection.serve(stream)).await;
         });
     }
@@ -164,12 +187,16 @@ fn is_about_the_client(error: &io::Error) -> bool {
 /// Counts an open connection.
 struct Open {
     _permit: OwnedSemaphorePermit,
+    _admitted: Admitted,
 }
 
 impl Open {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
+    fn new(permit: OwnedSemaphorePermit, admitted: Admitted) -> Self {
         metrics::gauge!("cloudstore_http_connections").increment(1.0);
-        Self { _permit: permit }
+        Self {
+            _permit: permit,
+            _admitted: admitted,
+        }
     }
 }
 
@@ -222,28 +249,47 @@ impl Connection {
             .max_headers(self.limits.max_headers)
             .max_header_size(self.limits.max_header_bytes as usize)
             .max_buf_size(HTTP1_BUFFER);
-        let service = service_fn(|request| self.answer(request));
-        drive(builder.serve_connection(io, service), &self.shutdown).await
+        let service = service_fn(|mut request: Request<Incoming>| {
+            if let Some(flaw) = wire::flaw(&request) {
+                request.extensions_mut().insert(flaw);
+            }
+            self.answer(request)
+        });
+        let connection = builder.serve_connection(io, service);
+        drive(connection, self.shutdown.cancelled(), pending()).await
     }
 
     async fn http2(self, io: Io) -> hyper::Result<()> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let streams = Streams::new(self.limits.write_stall_timeout);
+        let mut builder = http2::Builder::new(streams.clone());
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME_BYTES)
             .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(self.limits.max_header_bytes)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_EVERY);
+        let idle_timeout = self.limits.header_read_timeout;
         let shutdown = self.shutdown.clone();
         let this = Arc::new(self);
         let service = service_fn(move |request| {
             let this = Arc::clone(&this);
-            async move { this.answer(request).await }
+            async move {
+                let answered = this.answer(request).await;
+                answered.map(|response| response.map(Counted::new))
+            }
         });
-        drive(builder.serve_connection(io, service), &shutdown).await
+        let end = async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = streams.idle(idle_timeout) => {}
+            }
+        };
+        let connection = builder.serve_connection(io, service);
+        drive(connection, end, streams.idle(idle_timeout)).await
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
@@ -253,15 +299,20 @@ impl Connection {
     }
 }
 
-/// Runs a connection; at shutdown it finishes the requests it has and takes no more.
+/// Runs a connection until `end`. Then it finishes the requests it has and takes no more, unless
+/// the client does not go along and `give_up`, which is waited for from then on, comes first.
 async fn drive<C: GracefulConnection>(
     connection: C,
-    shutdown: &CancellationToken,
+    end: impl Future<Output = ()>,
+    give_up: impl Future<Output = ()>,
 ) -> Result<(), C::Error> {
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = end => connection.as_mut().graceful_shutdown(),
     }
-    connection.await
+    tokio::select! {
+        result = connection => result,
+        () = give_up => Ok(()),
+    }
 }

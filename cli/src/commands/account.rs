@@ -102,20 +102,22 @@ pub(super) async fn whoami(context: &Context) -> Result<()> {
     let client = context.connect()?;
     let account = client.me().await?;
     context.out.record(&account)?;
-    let mut lines = format!("{} at {}", account.username, client.base());
+    context
+        .out
+        .text(format_args!("{} at {}", account.username, client.base()))?;
     for (name, value) in [("name", &account.display_name), ("mail", &account.email)] {
         if !value.is_empty() {
-            lines.push_str(&format!("\n{name}: {value}"));
+            context.out.text(format_args!("{name}: {value}"))?;
         }
     }
     let (used, quota) = (
         human_bytes(account.used_bytes),
         human_bytes(account.quota_bytes),
     );
-    lines.push_str(&format!("\nused: {used} of {quota}"));
+    let mut line = format!("used: {used} of {quota}");
     if account.reserved_bytes > 0 {
         let reserved = human_bytes(account.reserved_bytes);
-        lines.push_str(&format!(", {reserved} reserved by unfinished uploads"));
+        line.push_str(&format!(", {reserved} reserved by unfinished uploads"));
     }
-    context.out.text(lines)
+    context.out.text(line)
 }

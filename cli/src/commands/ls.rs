@@ -53,38 +53,11 @@ fn show(context: &Context, args: &LsArgs, top: &str, entry: &Entry) -> Result<()
         Some(below) if args.recursive && below.len() > 1 => &below[1..],
         _ => path::name(path),
     };
-    let name = if super::stdout_is_terminal() {
-        printable(name)
-    } else {
-        name.to_owned()
-    };
     if args.long {
         context
             .out
             .text(format_args!("{size:>12}  {modified:24}  {name}{slash}"))
     } else {
         context.out.text(format_args!("{name}{slash}"))
-    }
-}
-
-/// Characters that a terminal would act on instead of showing them, such as those that change the
-/// direction of writing.
-fn printable(name: &str) -> String {
-    let shown = |c: char| match c {
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
-        c if c.is_control() => '?',
-        c => c,
-    };
-    name.chars().map(shown).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_cannot_fool_the_terminal() {
-        assert_eq!(printable("gpj.\u{202e}exe\u{1b}[2J"), "gpj.?exe?[2J");
-        assert_eq!(printable("grün ✓"), "grün ✓");
     }
 }

@@ -12,8 +12,6 @@ mod stat;
 mod uploads;
 mod verify;
 
-use std::io::IsTerminal as _;
-
 use cloudstore_service::telemetry::{self, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
@@ -210,11 +208,6 @@ fn parse_server(text: &str) -> Result<Url> {
     url.set_query(None);
     url.set_fragment(None);
     Ok(url)
-}
-
-/// stdout is a terminal.
-fn stdout_is_terminal() -> bool {
-    std::io::stdout().is_terminal()
 }
 
 #[cfg(test)]

@@ -4,7 +4,12 @@
 mod hashes;
 mod unfinished;
 
-use std::{fs::Metadata, io, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    fs::Metadata,
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 pub(crate) use self::{
     hashes::{HashCache, hash_file},
@@ -15,16 +20,20 @@ use crate::{
     error::{Error, Result},
 };
 
+/// Where the user can put the state directory.
+const VARIABLE: &str = "XDG_STATE_HOME";
+
 /// The state directory, created if missing.
 pub(crate) fn dir() -> Result<PathBuf> {
-    let dir = user_dir("XDG_STATE_HOME", ".local/state")?;
-    create_private_dir(&dir).map_err(|error| {
-        Error::io(&error).during(format!(
-            "cannot create the state directory {}",
-            dir.display()
-        ))
-    })?;
+    let dir = user_dir(VARIABLE, ".local/state")?;
+    create_private_dir(&dir).map_err(|error| unusable(&error, &dir))?;
     Ok(dir)
+}
+
+/// The state directory cannot be used.
+pub(crate) fn unusable(error: &io::Error, dir: &Path) -> Error {
+    Error::own_dir(error, dir, VARIABLE)
+        .during(format!("cannot use the state directory {}", dir.display()))
 }
 
 /// What changes when a file changes. The time of the last status change is included because a

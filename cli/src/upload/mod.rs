@@ -126,8 +126,8 @@ fn plan(sources: &[Source], walk: &Walk, out: &Out) -> Result<()> {
                     out.note(format_args!("skipped {}: {why}", path.display()));
                     Ok(())
                 }
-                Found::Failed { error, .. } => {
-                    out.complain(&error);
+                Found::Failed { path, error, .. } => {
+                    out.complain(&error.during(format!("cannot upload {}", path.display())));
                     failure.get_or_insert(Error::told(crate::error::Exit::Failed));
                     Ok(())
                 }
@@ -163,15 +163,13 @@ impl Engine {
         let account = client.me().await?.id;
         let transfers = usize::from(args.pace.transfers);
         let dir: PathBuf = state::dir()?;
-        let unreadable =
-            |error| Error::io(&error).during(format!("cannot read the state in {}", dir.display()));
         Ok(Self {
             client,
             account,
             on_conflict: args.on_conflict.into(),
             progress: Arc::new(Progress::new(out, Direction::Upload, each)),
             hashes: Arc::new(HashCache::open(&dir)),
-            unfinished: Unfinished::open(&dir).map_err(unreadable)?,
+            unfinished: Unfinished::open(&dir).map_err(|error| state::unusable(&error, &dir))?,
             throttle: args.pace.bwlimit.map(|rate| Arc::new(Throttle::new(rate))),
             streams: Semaphore::new(transfers),
             transfers,

@@ -1,6 +1,6 @@
 //! From found files to transfers: hash in parallel, ask the server in batches, send.
 
-use std::{io, sync::Arc, thread::available_parallelism, time::Duration};
+use std::{io, path::Path, sync::Arc, thread::available_parallelism, time::Duration};
 
 use cloudstore_content::Root;
 use cloudstore_proto::{
@@ -232,9 +232,9 @@ async fn look_at(engine: &Arc<Engine>, item: Found) -> Result<Option<Work>> {
             remote,
             error,
         } => {
-            engine
-                .progress
-                .failed(&path.display().to_string(), &remote, error)?;
+            let local = path.display().to_string();
+            let error = error.during(format!("cannot upload {local}"));
+            engine.progress.failed(&local, &remote, error)?;
             return Ok(None);
         }
     };
@@ -250,11 +250,7 @@ async fn look_at(engine: &Arc<Engine>, item: Found) -> Result<Option<Work>> {
     let root = match root {
         Ok(root) => root,
         Err(error) => {
-            let exit = Exit::Failed;
-            engine.failed(
-                &file,
-                Error::new(exit, error.to_string()).advise("run it again"),
-            )?;
+            engine.failed(&file, unreadable(&error, &file.path))?;
             return Ok(None);
         }
     };
@@ -264,6 +260,15 @@ async fn look_at(engine: &Arc<Engine>, item: Found) -> Result<Option<Work>> {
         None => Start::Probe,
     };
     Ok(Some(Work::File(Hashed { file, root }, start)))
+}
+
+/// A file that was found a moment ago cannot be read, or is not what it was.
+pub(super) fn unreadable(error: &io::Error, path: &Path) -> Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Error::io(error)
+            .advise("run the same command again when it is no longer written to"),
+        _ => Error::at(error, path),
+    }
 }
 
 /// Asks about a batch and passes the answers on.

@@ -11,7 +11,10 @@ use cloudstore_proto::{
 use indicatif::ProgressBar;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::{Engine, pipeline::Hashed};
+use super::{
+    Engine,
+    pipeline::{Hashed, unreadable},
+};
 use crate::{
     client::Content,
     client::body::{FileBody, OnBytes},
@@ -73,7 +76,12 @@ impl Engine {
                 UploadState::Uploading { upload } => self.send_chunks(hashed, &upload).await,
                 UploadState::Completed { file } => {
                     self.unfinished.remove(&self.key(&hashed.file));
-                    Ok(file)
+                    if is_same(hashed, &file) {
+                        Ok(file)
+                    } else {
+                        // It was about content that this file had before.
+                        self.create(hashed).await
+                    }
                 }
             },
         }
@@ -87,19 +95,13 @@ impl Engine {
 
     async fn follow(self: &Arc<Self>, hashed: &Hashed, created: Created) -> Result<File> {
         match created {
-            Created::Instant { file } => Ok(File {
-                instant: true,
-                ..file
-            }),
+            Created::Instant { file } => self.instant(hashed, file),
             Created::Direct => self.send_whole(hashed).await,
             Created::Uploading { upload } => self.send_chunks(hashed, &upload).await,
             Created::Challenge { challenge, upload } => {
                 if let Some(file) = self.prove(hashed, &challenge, &upload.id).await? {
                     self.unfinished.remove(&self.key(&hashed.file));
-                    return Ok(File {
-                        instant: true,
-                        ..file
-                    });
+                    return self.instant(hashed, file);
                 }
                 self.send_chunks(hashed, &upload).await
             }
@@ -298,20 +300,35 @@ impl Engine {
         }
     }
 
+    /// No content was sent, so the server's word is compared with what was hashed.
+    fn instant(&self, hashed: &Hashed, file: File) -> Result<File> {
+        if !is_same(hashed, &file) {
+            return Err(self.differs(hashed));
+        }
+        Ok(File {
+            instant: true,
+            ..file
+        })
+    }
+
     /// Compares what the server stored with what was hashed.
     fn check(&self, hashed: &Hashed, file: &fs::File, stored: File) -> Result<File> {
-        if stored.blake3 == hex::encode(hashed.root) {
+        if is_same(hashed, &stored) {
             return Ok(stored);
         }
         if has_changed(file, &hashed.file.stamp).unwrap_or(true) {
             return Err(self.changed(hashed));
         }
+        Err(self.differs(hashed))
+    }
+
+    fn differs(&self, hashed: &Hashed) -> Error {
         self.hashes.forget(&hashed.file.path, &hashed.file.stamp);
-        Err(Error::new(
+        Error::new(
             Exit::Checksum,
             "the server has other content than this machine",
         )
-        .advise("run the same command again with --on-conflict replace"))
+        .advise("run the same command again with --on-conflict replace")
     }
 
     fn changed(&self, hashed: &Hashed) -> Error {
@@ -328,6 +345,11 @@ impl Engine {
             tracing::debug!(%error, id, "cannot cancel an upload");
         }
     }
+}
+
+/// The server's file has the size and the digest of the local one.
+fn is_same(hashed: &Hashed, stored: &File) -> bool {
+    stored.size == hashed.file.stamp.size && stored.blake3 == hex::encode(hashed.root)
 }
 
 /// The upload is not there any more, or not what it seemed; a new one may do.
@@ -353,9 +375,7 @@ async fn open(hashed: &Hashed) -> Result<Arc<fs::File>> {
         .await
         .map_err(io::Error::from)
         .flatten()
-        .map_err(|error| {
-            Error::io(&error).advise("run the same command again when it is no longer written to")
-        })
+        .map_err(|error| unreadable(&error, &hashed.file.path))
 }
 
 /// All of a small file, and its hash. The buffer comes from the thread that will free it, not from

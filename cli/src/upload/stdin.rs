@@ -52,7 +52,7 @@ pub(super) async fn send(
     };
     let read = reading.await.map_err(io::Error::from).flatten();
     let content = read.map_err(|error| Error::io(&error).during(what()))?;
-    if file.blake3 != hex::encode(content.root()) {
+    if (file.size, &file.blake3) != (content.size(), &hex::encode(content.root())) {
         let why = "the server has other content than was sent";
         return Err(Error::new(Exit::Checksum, why).during(what()));
     }

@@ -58,7 +58,7 @@ pub(crate) enum Found {
         path: PathBuf,
         /// Where it would have gone.
         remote: String,
-        /// Why.
+        /// Why; whoever walks says what for.
         error: Error,
     },
 }
@@ -80,16 +80,15 @@ impl Source {
 
     /// Looks at a PATH; `to` is the remote folder it goes into.
     pub(crate) fn new(path: &Path, to: &str) -> Result<Self> {
-        let failed = |error: io::Error| {
-            Error::io(&error).during(format!("cannot upload {}", path.display()))
-        };
+        let what = || format!("cannot upload {}", path.display());
+        let failed = |error: io::Error| Error::at(&error, path).during(what());
         let metadata = fs::metadata(path).map_err(failed)?;
         let bytes = path.as_os_str().as_bytes();
         let contents = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
         let is_dir = metadata.is_dir();
         if !is_dir && !metadata.is_file() {
             let why = "it is neither a file nor a folder";
-            return Err(Error::usage(why).during(format!("cannot upload {}", path.display())));
+            return Err(Error::usage(why).during(what()));
         }
         let absolute = absolute(path).map_err(failed)?;
         if is_dir && contents {
@@ -105,7 +104,10 @@ impl Source {
             None => fs::canonicalize(path).map_err(failed)?,
         };
         let remote = match resolved.file_name() {
-            Some(name) => remote_path::join(to, utf8(name.as_bytes(), path)?),
+            Some(name) => {
+                let name = utf8(name.as_bytes()).map_err(|error| error.during(what()))?;
+                remote_path::join(to, name)
+            }
             None => to.to_owned(),
         };
         Ok(Self {
@@ -172,7 +174,8 @@ impl Walk {
                 Some(Ok(entry)) => self.entry(&mut stack, &entry, found),
                 Some(Err(error)) => {
                     let (path, remote) = (frame.path.clone(), frame.remote.clone());
-                    found(failed(path, remote, Error::io(&error)))
+                    let error = Error::at(&error, &path);
+                    found(failed(path, remote, error))
                 }
                 None => self.leave(&mut stack, found),
             };
@@ -218,7 +221,7 @@ impl Walk {
         let name = entry.file_name();
         let path = frame.path.join(&name);
         let relative = frame.relative.join(&name);
-        let remote = match utf8(name.as_bytes(), &path) {
+        let remote = match utf8(name.as_bytes()) {
             Ok(name) => remote_path::join(&frame.remote, name),
             Err(error) => {
                 let remote = remote_path::join(&frame.remote, &name.to_string_lossy());
@@ -237,7 +240,10 @@ impl Walk {
         }
         let kind = match &metadata {
             Ok(metadata) => metadata.file_type(),
-            Err(error) => return found(failed(path, remote, Error::io(error))),
+            Err(error) => {
+                let error = Error::at(error, &path);
+                return found(failed(path, remote, error));
+            }
         };
         if kind.is_file() {
             if !self.filter.takes_file(&relative) {
@@ -287,7 +293,10 @@ fn enter(path: PathBuf, relative: PathBuf, remote: String) -> Result<Frame, Box<
                 barren: true,
             })
         }
-        Err(error) => Err(Box::new(failed(path, remote, Error::io(&error)))),
+        Err(error) => {
+            let error = Error::at(&error, &path);
+            Err(Box::new(failed(path, remote, error)))
+        }
     }
 }
 
@@ -312,7 +321,10 @@ fn file(path: PathBuf, remote: &str, metadata: io::Result<fs::Metadata>) -> Foun
             remote,
             stamp: Stamp::of(&metadata),
         }),
-        (Err(error), _) => failed(path, remote.to_owned(), Error::io(&error)),
+        (Err(error), _) => {
+            let error = Error::at(&error, &path);
+            failed(path, remote.to_owned(), error)
+        }
         (_, Err(error)) => {
             let error = Error::new(Exit::Failed, error.to_string()).advise("rename it");
             failed(path, remote.to_owned(), error)
@@ -321,7 +333,6 @@ fn file(path: PathBuf, remote: &str, metadata: io::Result<fs::Metadata>) -> Foun
 }
 
 fn failed(path: PathBuf, remote: String, error: Error) -> Found {
-    let error = error.during(format!("cannot upload {}", path.display()));
     Found::Failed {
         path,
         remote,
@@ -329,12 +340,9 @@ fn failed(path: PathBuf, remote: String, error: Error) -> Found {
     }
 }
 
-fn utf8<'a>(name: &'a [u8], path: &Path) -> Result<&'a str> {
-    std::str::from_utf8(name).map_err(|_| {
-        Error::new(Exit::Failed, "the name is not valid UTF-8")
-            .during(format!("cannot upload {}", path.display()))
-            .advise("rename it")
-    })
+fn utf8(name: &[u8]) -> Result<&str> {
+    std::str::from_utf8(name)
+        .map_err(|_| Error::new(Exit::Failed, "the name is not valid UTF-8").advise("rename it"))
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ async fn reserved(
         },
     };
     let walk = Walk::down(tx, file.owner, file.path).await?;
+    rules::check_precondition(request.precondition.as_ref(), walk.end())?;
     let placed = put(tx, walk, &file, &content, upload.size).await?;
     complete(tx, &upload, &placed.entry.id).await?;
     Ok(response(placed, &content))
@@ -104,6 +105,7 @@ async fn direct(
     if walk.by_id.is_some() {
         return again(tx, file.id, file.owner, &content).await;
     }
+    rules::check_precondition(request.precondition.as_ref(), walk.end())?;
     let placed = put(tx, walk, &file, &content, 0).await?;
     Ok(response(placed, &content))
 }

@@ -135,6 +135,7 @@ impl Command for MoveRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<Entry> {
         let entry = Walk::down(tx, &self.owner, &self.from).await?.into_end()?;
+        rules::check_precondition(self.precondition.as_ref(), Some(&entry))?;
         let target = Walk::down(tx, &self.owner, &self.to).await?;
         match target.end() {
             Some(there) if there.id == entry.id => return Ok(entry),
@@ -182,6 +183,7 @@ impl Command for DeleteRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<DeleteResponse> {
         let entry = Walk::down(tx, &self.owner, &self.path).await?.into_end()?;
+        rules::check_precondition(self.precondition.as_ref(), Some(&entry))?;
         sqlx::query("UPDATE entries SET deleted_at = ?2, version = version + 1 WHERE id = ?1")
             .bind(&entry.id[..])
             .bind(tx.now)

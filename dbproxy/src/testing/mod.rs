@@ -195,6 +195,7 @@ impl Fixture {
         let (from, to) = (from.to_owned(), to.to_owned());
         self.store
             .move_entry(MoveRequest {
+                precondition: None,
                 owner: owner.clone(),
                 from,
                 to,
@@ -205,6 +206,7 @@ impl Fixture {
     async fn rm(&self, owner: &Bytes, path: &str) -> Result<DeleteResponse> {
         self.store
             .delete(DeleteRequest {
+                precondition: None,
                 owner: owner.clone(),
                 path: path.to_owned(),
             })
@@ -301,6 +303,7 @@ fn blake3(seed: u8) -> Digests {
 
 fn commit(owner: &Bytes, path: &str, seed: u8) -> CommitUploadRequest {
     let request = CommitUploadRequest {
+        precondition: None,
         id: id(),
         account_id: owner.clone(),
         reserved: false,

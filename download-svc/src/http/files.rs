@@ -6,7 +6,9 @@ use cloudstore_proto::{
     http::{CreateFolder, Entry, Listing, MoveEntry},
     path::{self, InvalidPath},
 };
-use cloudstore_service::{Kind, Problem, Result, auth::User, json::Json, query::Query};
+use cloudstore_service::{
+    Kind, Problem, Result, auth::User, json::Json, precondition::Conditions, query::Query,
+};
 use serde::Deserialize;
 
 use super::path::EntryPath;
@@ -114,10 +116,14 @@ pub(crate) async fn rename(
     State(app): State<App>,
     user: User,
     EntryPath(from): EntryPath,
+    Conditions(precondition): Conditions,
     Json(body): Json<MoveEntry>,
 ) -> Result<Json<Entry>> {
     let (from, to) = (below_root(from)?, path::normalize_new(&body.path)?);
-    let entry = app.catalog.rename(user.account_id, from, to).await?;
+    let entry = app
+        .catalog
+        .rename(user.account_id, from, to, precondition)
+        .await?;
     Ok(Json(convert::entry(&entry)))
 }
 
@@ -126,9 +132,10 @@ pub(crate) async fn delete(
     State(app): State<App>,
     user: User,
     EntryPath(path): EntryPath,
+    Conditions(precondition): Conditions,
 ) -> Result<StatusCode> {
     app.catalog
-        .delete(user.account_id, below_root(path)?)
+        .delete(user.account_id, below_root(path)?, precondition)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -45,13 +45,21 @@ async fn what_cannot_fit_is_refused_before_the_body() {
     raw.answer().await.problem(507, "insufficient-storage");
     user.usage_becomes(5 * MIB as u64, 0).await;
 
-    let upload = user.begin("/large", 100 * MIB).await;
-    let chunk = vec![1; 8 * MIB];
-    user.put_chunk(&upload.id, 0, &chunk)
+    user.create(&serde_json::json!({ "path": "/large", "size": 100 * MIB }))
         .await
         .problem(507, "insufficient-storage");
-    assert_eq!(user.unfinished(&upload.id).await.received, 0);
-    user.cancel(&upload.id).await.status(204);
+    user.usage_becomes(5 * MIB as u64, 0).await;
+    // Each fits alone, not all of them: the chunk that finds no room is refused, others go on.
+    let first = user.begin("/first", 20 * MIB).await;
+    let second = user.begin("/second", 20 * MIB).await;
+    let chunk = vec![1; 8 * MIB];
+    user.put_chunk(&first.id, 0, &chunk).await.status(204);
+    user.put_chunk(&second.id, 0, &chunk)
+        .await
+        .problem(507, "insufficient-storage");
+    assert_eq!(user.unfinished(&second.id).await.received, 0);
+    user.cancel(&second.id).await.status(204);
+    user.cancel(&first.id).await.status(204);
 
     user.assert_content("/kept", &content).await;
     let fits = user.content("fits", 20 * MIB);

@@ -23,6 +23,7 @@ mod instant;
 mod interrupted;
 mod moving;
 mod paths;
+mod preconditions;
 mod problems;
 mod quota;
 mod recovery;

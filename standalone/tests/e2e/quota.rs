@@ -202,11 +202,15 @@ async fn fifty_parallel_uploads_never_exceed_the_quota() {
                     return Some((path, content));
                 }
             };
-            if answer.status == 201 {
-                return Some((path, content));
+            match answer.status {
+                201 => Some((path, content)),
+                // Only a few bodies of unknown length at a time.
+                429 if i % 3 == 1 => None,
+                _ => {
+                    answer.problem(413, "quota-exceeded");
+                    None
+                }
             }
-            answer.problem(413, "quota-exceeded");
-            None
         }
     });
     let done: Vec<_> = join_all(uploads).await.into_iter().flatten().collect();

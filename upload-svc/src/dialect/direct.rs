@@ -5,7 +5,9 @@ use std::sync::Arc;
 use ::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::{body::Body, extract::State};
 use cloudstore_proto::{convert, http, path};
-use cloudstore_service::{Result, auth::User, json::Json, path::Path, query::Query};
+use cloudstore_service::{
+    Result, auth::User, json::Json, path::Path, precondition::Conditions, query::Query,
+};
 use serde::Deserialize;
 
 use super::{
@@ -29,6 +31,7 @@ pub(crate) async fn put_content(
     user: User,
     Path(path): Path<String>,
     Query(options): Query<Options>,
+    Conditions(precondition): Conditions,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<http::File>)> {
@@ -46,14 +49,14 @@ pub(crate) async fn put_content(
         path,
         size: size.unwrap_or(0),
         declared: Declared {
-            sha256: sha256_field(&headers, &HeaderName::from_static("repr-digest"))?,
+            sha256: whole_digest(&headers)?,
             ..Declared::default()
         },
         on_conflict: native::on_conflict(options.on_conflict.unwrap_or(http::OnConflict::Replace)),
         mtime_ms: mtime(options.mtime.as_deref())?,
     };
     let committed = engine
-        .direct(user.account_id, upload, size, stream(body))
+        .direct(user.account_id, upload, precondition, size, stream(body))
         .await?;
     metrics::counter!("cloudstore_uploads_completed_total", "how" => "direct").increment(1);
     let status = if committed.replaced {
@@ -63,6 +66,18 @@ pub(crate) async fn put_content(
     };
     let file = committed.file.ok_or(Error::NotFound)?;
     Ok((status, Json(convert::file(&file, false))))
+}
+
+/// Of a whole in one body, `Repr-Digest` and `Content-Digest` say the same.
+fn whole_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>> {
+    let whole = sha256_field(headers, &HeaderName::from_static("repr-digest"))?;
+    let body = sha256_field(headers, &HeaderName::from_static("content-digest"))?;
+    if whole.is_some() && body.is_some() && whole != body {
+        return Err(malformed(
+            "Repr-Digest and Content-Digest contradict each other",
+        ));
+    }
+    Ok(whole.or(body))
 }
 
 /// What the client says the content is, unless it is what clients say when they do not know.

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use cloudstore_proto::{
     file,
     http::{DEFAULT_CHUNK_SIZE, MAX_CHUNKS},
-    upload::{self, BeginUpload, BeginUploadsRequest, begin_result},
+    upload::{self, BeginUpload, BeginUploadsRequest, CancelUploadRequest, begin_result},
 };
 use cloudstore_service::{Problem, rpc::deadline};
 use tokio::sync::OnceCell;
@@ -15,7 +15,7 @@ use super::{
     Engine, Error, MAX_OPEN_UPLOADS, Result, bytes,
     challenge::Pending,
     facts, millis, optional,
-    session::{Declared, Session},
+    session::{Declared, Session, check_room},
     signed,
 };
 
@@ -101,11 +101,11 @@ impl Engine {
             .begin_uploads(deadline(request))
             .await?
             .into_inner();
-        answer
-            .results
-            .into_iter()
-            .map(|result| self.begun(result.result))
-            .collect()
+        let mut begun = Vec::with_capacity(answer.results.len());
+        for result in answer.results {
+            begun.push(self.admit(self.begun(result.result)?).await?);
+        }
+        Ok(begun)
     }
 
     pub(super) fn begin_message(&self, entry: Begin) -> BeginUpload {
@@ -152,6 +152,23 @@ impl Engine {
                 }
             },
         )
+    }
+
+    /// An upload that the disk has no room for ends at once, before anything is sent in vain.
+    async fn admit(&self, begun: Begun) -> Result<Begun> {
+        let Begun::Uploading(session) = &begun else {
+            return Ok(begun);
+        };
+        let Err(full) = check_room(&self.dir, session.facts().size) else {
+            return Ok(begun);
+        };
+        let request = CancelUploadRequest {
+            account_id: bytes(session.facts().account),
+            id: bytes(session.facts().id),
+        };
+        self.client().cancel_upload(deadline(request)).await?;
+        self.drop_session(session.facts().id).await?;
+        Ok(Begun::Refused(full.into()))
     }
 
     fn register(&self, upload: &upload::Upload) -> Result<Arc<Session>> {

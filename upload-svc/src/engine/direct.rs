@@ -22,6 +22,7 @@ use cloudstore_content::{
 };
 use cloudstore_proto::{
     account::{GetAccountRequest, account_store_client::AccountStoreClient},
+    file::Precondition,
     upload::{
         BeginUploadsRequest, CancelUploadRequest, CommitUploadRequest, CommitUploadResponse,
         InstantPolicy, begin_result,
@@ -59,6 +60,7 @@ impl Engine {
         self: &Arc<Self>,
         account: Uuid,
         upload: Begin,
+        precondition: Option<Precondition>,
         size: Option<u64>,
         body: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
     ) -> Result<CommitUploadResponse> {
@@ -95,7 +97,9 @@ impl Engine {
         let engine = self.clone();
         let task = tokio::spawn(async move {
             let whole = engine.keep(pumped.sink, pumped.tail, pumped.len).await?;
-            engine.commit_draft(draft, upload, whole).await
+            engine
+                .commit_draft(draft, upload, precondition, whole)
+                .await
         });
         task.await.map_err(io::Error::other)?
     }
@@ -238,6 +242,7 @@ impl Engine {
         &self,
         draft: Arc<Draft>,
         upload: Begin,
+        precondition: Option<Precondition>,
         whole: Whole,
     ) -> Result<CommitUploadResponse> {
         prefix::check(&upload.declared, &whole.digests)?;
@@ -262,6 +267,7 @@ impl Engine {
             media_type: upload.media_type,
             node: self.settings.node.clone(),
             staging_id: bytes(draft.id),
+            precondition,
             ..content_request(&Declared {
                 blake3: Some(root),
                 sha256,

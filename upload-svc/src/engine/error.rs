@@ -38,7 +38,7 @@ pub enum Error {
         found: Option<u64>,
     },
     /// The bytes do not have a declared digest.
-    #[error("the content does not match the declared {0}")]
+    #[error("the content does not match the declared {0}: nothing of it counts as complete")]
     DigestMismatch(&'static str),
     /// Other bytes were acknowledged for this chunk.
     #[error("this chunk was received before, with other content")]

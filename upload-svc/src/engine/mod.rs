@@ -69,8 +69,8 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// Unfinished uploads one account may have. Enough for a batch of large files and its
 /// successor; each costs a row, and files once bytes arrive.
 const MAX_OPEN_UPLOADS: u32 = 2_000;
-/// Unfinished uploads listed in one answer.
-const MAX_LISTED: u32 = 1_000;
+/// Unfinished uploads asked for at a time.
+const LIST_PAGE: u32 = 1_000;
 
 /// Contents that are read in full at a time, to take an upload up again or to check a proof. Each
 /// keeps a processor or the disk busy; uploads and downloads go on beside them.
@@ -208,10 +208,10 @@ impl Engine {
             .and_then(|slot| slot.get().cloned());
         if let Some(session) = loaded {
             let own = session.facts().account == account;
-            return if own {
-                Ok(Found::Open(session))
-            } else {
-                Err(Error::NotFound)
+            return match own {
+                true if session.is_expired() => Err(Error::Gone),
+                true => Ok(Found::Open(session)),
+                false => Err(Error::NotFound),
             };
         }
         let direct = self.direct_ids().contains_key(&id);
@@ -260,17 +260,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::find`].
     pub async fn list(&self, account: Uuid) -> Result<Vec<Arc<Session>>> {
-        let request = ListUploadsRequest {
-            account_id: bytes(account),
-            after: Bytes::new(),
-            limit: MAX_LISTED,
-        };
-        let uploads = self
-            .client()
-            .list_uploads(deadline(request))
-            .await?
-            .into_inner()
-            .uploads;
+        let uploads = self.list_rows(account).await?;
         let mut sessions = Vec::with_capacity(uploads.len());
         for upload in uploads
             .into_iter()
@@ -285,6 +275,28 @@ impl Engine {
             }
         }
         Ok(sessions)
+    }
+
+    /// All of them: there are [`MAX_OPEN_UPLOADS`] at most.
+    async fn list_rows(&self, account: Uuid) -> Result<Vec<upload::Upload>> {
+        let mut uploads: Vec<upload::Upload> = Vec::new();
+        loop {
+            let request = ListUploadsRequest {
+                account_id: bytes(account),
+                after: uploads
+                    .last()
+                    .map(|last| last.id.clone())
+                    .unwrap_or_default(),
+                limit: LIST_PAGE,
+            };
+            let page = self.client().list_uploads(deadline(request)).await?;
+            let page = page.into_inner().uploads;
+            let last = page.len() < LIST_PAGE as usize;
+            uploads.extend(page);
+            if last {
+                return Ok(uploads);
+            }
+        }
     }
 
     /// Receives one chunk; see [`Session::put_chunk`].

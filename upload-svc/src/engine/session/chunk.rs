@@ -81,6 +81,7 @@ impl Session {
             End::Complete => return Err(wrong_length(Some(pumped.len))),
             End::TooLong => return Err(wrong_length(None)),
             End::Broken(error) => return Err(Error::Body(error)),
+            End::Preempted if self.is_closed() => return Err(Error::Gone),
             End::Preempted => return Err(Error::Preempted),
         }
         let session = self.clone();

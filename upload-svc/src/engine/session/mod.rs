@@ -197,6 +197,15 @@ impl Session {
         (groups * GROUP_BYTES).min(self.facts.size)
     }
 
+    /// Its time is over; the sweep will end it.
+    pub(crate) fn is_expired(&self) -> bool {
+        clock::now_ms() > self.facts.expires_at_ms
+    }
+
+    fn is_closed(&self) -> bool {
+        self.map().phase == Phase::Closed
+    }
+
     /// Nobody used it for this long.
     pub(crate) fn idle_ms(&self) -> i64 {
         let map = self.map();

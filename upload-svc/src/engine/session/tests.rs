@@ -38,7 +38,7 @@ impl Place {
             path: "/x".into(),
             size,
             chunk_size: CHUNK,
-            expires_at_ms: 0,
+            expires_at_ms: i64::MAX,
             declared: Declared::default(),
         };
         Self {
