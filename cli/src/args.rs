@@ -327,7 +327,7 @@ pub(crate) enum UploadsAction {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 LOCAL and REMOTE are the two files, or the two folders, to compare. Every local file is read.
-Exit code 5 if any content differs, 1 if files exist on one side only.")]
+Exit code 5 if any content differs, 1 if files exist on one side only or cannot be read.")]
 pub(crate) struct VerifyArgs {
     /// Local file or folder
     pub(crate) local: PathBuf,

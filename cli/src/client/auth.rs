@@ -5,7 +5,10 @@ use cloudstore_proto::http::{Refresh, Tokens};
 use reqwest::Method;
 use tokio::sync::Mutex;
 
-use super::wire::{Json, Request, Wire};
+use super::{
+    answer::Json,
+    wire::{Request, Wire},
+};
 use crate::{
     credentials::{Login, Store, now_ms},
     error::{Error, Exit, Result},

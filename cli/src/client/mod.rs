@@ -1,5 +1,6 @@
 //! The HTTP API, typed. Every call retries, refreshes the login and turns problems into errors.
 
+mod answer;
 mod api;
 mod auth;
 pub(crate) mod body;
@@ -15,8 +16,12 @@ use reqwest::Response;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::wire::{Answer, Json, Request, Trouble, Wire};
+use self::{
+    answer::{Answer, Json},
+    wire::{Request, Trouble, Wire},
+};
 pub(crate) use self::{
+    answer::within,
     api::Content,
     auth::{Auth, logged_out},
     retry::Backoff,

@@ -1,18 +1,19 @@
 //! One request on the wire: built from a [`Request`], repeated while that can help, its failure
 //! turned into a [`Trouble`]. Knows nothing of logins.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cloudstore_proto::http::Problem;
 use reqwest::{
-    Method, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    Method, Response,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use url::Url;
 
 use super::{
+    answer::{Answer, refusal},
     body::{Activity, FileBody},
     retry::{self, Backoff},
 };
@@ -187,7 +188,7 @@ impl From<reqwest::Error> for Trouble {
 }
 
 /// The last cause says most: `connection refused`.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -343,84 +344,10 @@ fn describe(trouble: &Trouble) -> String {
     }
 }
 
-fn stalled() -> Trouble {
+/// Nothing moved for [`PATIENCE`].
+pub(super) fn stalled() -> Trouble {
     let why = format!("nothing moved for {} s", PATIENCE.as_secs());
     Trouble::Broken { why, sent: true }
-}
-
-/// Waits for a piece of an answer's body, but not for ever.
-pub(crate) async fn within<T>(
-    step: impl Future<Output = reqwest::Result<T>>,
-) -> Result<T, Trouble> {
-    match tokio::time::timeout(PATIENCE, step).await {
-        Ok(result) => Ok(result.map_err(|error| Trouble::Broken {
-            why: innermost(&error),
-            sent: true,
-        })?),
-        Err(_) => Err(stalled()),
-    }
-}
-
-/// How the body of a good answer is taken.
-pub(crate) trait Answer: Sized + Send {
-    /// Reads it, or not.
-    fn read(response: Response) -> impl Future<Output = Result<Self, Trouble>> + Send;
-}
-
-/// A JSON document.
-pub(crate) struct Json<T>(pub(crate) T);
-
-impl<T: DeserializeOwned + Send> Answer for Json<T> {
-    async fn read(response: Response) -> Result<Self, Trouble> {
-        let body = within(response.bytes()).await?;
-        serde_json::from_slice(&body)
-            .map(Self)
-            .map_err(|error| Trouble::Garbled(error.to_string()))
-    }
-}
-
-/// An answer that says nothing; read to its end, so that its connection can be used again.
-impl Answer for () {
-    async fn read(response: Response) -> Result<Self, Trouble> {
-        within(response.bytes()).await.map(drop)
-    }
-}
-
-/// Read by whoever asked.
-impl Answer for Response {
-    async fn read(response: Response) -> Result<Self, Trouble> {
-        Ok(response)
-    }
-}
-
-/// A refusal as a problem, also if something between us and the server wrote it.
-async fn refusal(response: Response) -> Trouble {
-    let status = response.status();
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| retry::retry_after(value, SystemTime::now()));
-    let body = match within(response.bytes()).await {
-        Ok(body) => body,
-        Err(trouble) => return trouble,
-    };
-    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| plain_problem(status));
-    Trouble::Problem {
-        problem: Box::new(problem),
-        retry_after,
-    }
-}
-
-fn plain_problem(status: StatusCode) -> Problem {
-    Problem {
-        kind: "about:blank".to_owned(),
-        title: format!("the server answered with status {status}"),
-        status: status.as_u16(),
-        detail: String::new(),
-        request_id: String::new(),
-        extensions: serde_json::Map::new(),
-    }
 }
 
 /// A proxy cannot reach this machine's own loopback.

@@ -3,44 +3,47 @@
 use cloudstore_proto::{http::Entry, path};
 
 use super::{Context, remote};
-use crate::{args::LsArgs, client::tree, error::Result, output::human_bytes};
+use crate::{
+    args::LsArgs,
+    client::{
+        Client,
+        tree::{self, Pages},
+    },
+    error::Result,
+    output::human_bytes,
+};
 
 pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<()> {
     let client = context.connect()?;
     let top = remote(&args.path)?;
     let what = || format!("cannot list {top}");
-    let first = client
-        .list(&top, None)
-        .await
-        .map_err(|error| error.during(what()))?;
-    let Some(mut entries) = first.entries else {
-        return show(context, args, &top, &first.entry);
-    };
     if args.recursive {
-        let mut found = tree::walk(&client, &top);
-        while let Some(entry) = found.recv().await {
-            show(
-                context,
-                args,
-                &top,
-                &entry.map_err(|error| error.during(what()))?,
-            )?;
-        }
-        return Ok(());
+        return recursive(context, args, &client, &top)
+            .await
+            .map_err(|error| error.during(what()));
     }
-    let mut cursor = first.next_cursor;
-    loop {
+    let mut pages = Pages::new(&client, &top);
+    while let Some(page) = pages.next().await.map_err(|error| error.during(what()))? {
+        let Some(entries) = page.entries else {
+            return show(context, args, &top, &page.entry);
+        };
         for entry in &entries {
             show(context, args, &top, entry)?;
         }
-        let Some(next) = cursor else { return Ok(()) };
-        let page = client
-            .list(&top, Some(&next))
-            .await
-            .map_err(|error| error.during(what()))?;
-        entries = page.entries.unwrap_or_default();
-        cursor = page.next_cursor;
     }
+    Ok(())
+}
+
+async fn recursive(context: &Context, args: &LsArgs, client: &Client, top: &str) -> Result<()> {
+    let first = client.stat(top).await?;
+    if matches!(first.entry, Entry::File(_)) {
+        return show(context, args, top, &first.entry);
+    }
+    let mut found = tree::walk(client, top);
+    while let Some(entry) = found.recv().await {
+        show(context, args, top, &entry?)?;
+    }
+    Ok(())
 }
 
 fn show(context: &Context, args: &LsArgs, top: &str, entry: &Entry) -> Result<()> {

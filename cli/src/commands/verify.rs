@@ -1,6 +1,6 @@
 //! `cloudstore verify`: are the local files the same as those on the server?
 
-use std::{collections::HashMap, fs, io, path::Path, thread::available_parallelism};
+use std::{collections::HashMap, fs, path::Path, thread::available_parallelism};
 
 use cloudstore_proto::http::{Entry, File};
 use futures::{StreamExt as _, stream};
@@ -39,12 +39,21 @@ struct Tally {
     different: u64,
     only_here: u64,
     only_on_server: u64,
+    failed: u64,
+}
+
+/// A local file: its hash, or why it has none.
+struct Judged {
+    local: String,
+    remote: String,
+    hash: Result<String>,
 }
 
 pub(super) async fn run(context: &Context, args: &VerifyArgs) -> Result<()> {
     let remote = remote(&args.remote)?;
     let what = || format!("cannot verify {}", args.local.display());
-    let here = fs::metadata(&args.local).map_err(|error| Error::io(&error).during(what()))?;
+    let here = fs::metadata(&args.local)
+        .map_err(|error| Error::at(&error, &args.local).during(what()))?;
     let client = context.connect()?;
     let there = client
         .stat(&remote)
@@ -95,16 +104,26 @@ async fn compare(
         .buffer_unordered(hashers);
     let mut tally = Tally::default();
     while let Some(judged) = judged.next().await {
-        let Some((file, hash)) = judged? else {
+        let Some(Judged {
+            local,
+            remote,
+            hash,
+        }) = judged
+        else {
             continue;
         };
-        let there = expected.remove(&file.remote);
-        let verdict = match there {
-            None => Verdict::OnlyHere,
-            Some(there) if there.blake3 == hash => Verdict::Same,
-            Some(_) => Verdict::Different,
+        let there = expected.remove(&remote);
+        let verdict = match (hash, there) {
+            (Err(error), _) => {
+                let error = error.during(format!("cannot verify {local}"));
+                tell_failed(context, &mut tally, &remote, &error)?;
+                continue;
+            }
+            (_, None) => Verdict::OnlyHere,
+            (Ok(hash), Some(there)) if there.blake3 == hash => Verdict::Same,
+            (Ok(_), Some(_)) => Verdict::Different,
         };
-        tell(context, &mut tally, &file.remote, verdict)?;
+        tell(context, &mut tally, &remote, verdict)?;
     }
     for path in expected.into_keys() {
         tell(context, &mut tally, &path, Verdict::OnlyOnServer)?;
@@ -113,24 +132,51 @@ async fn compare(
 }
 
 /// Reads a local file; `None` for what is not compared.
-async fn judge(context: &Context, item: Found) -> Result<Option<(LocalFile, String)>> {
+async fn judge(context: &Context, item: Found) -> Option<Judged> {
     let file = match item {
         Found::File(file) => file,
-        Found::EmptyFolder { .. } => return Ok(None),
+        Found::EmptyFolder { .. } => return None,
         Found::Skipped { path, why } => {
             context
                 .out
                 .note(format_args!("skipped {}: {why}", path.display()));
-            return Ok(None);
+            return None;
         }
-        Found::Failed { error, .. } => return Err(error),
+        Found::Failed {
+            path,
+            remote,
+            error,
+        } => {
+            return Some(Judged {
+                local: path.display().to_string(),
+                remote,
+                hash: Err(error),
+            });
+        }
     };
-    let path = file.path.clone();
-    let hashed = spawn_blocking(move || hash_file(&fs::File::open(path)?)).await;
-    let root = hashed.map_err(io::Error::from).flatten().map_err(|error| {
-        Error::io(&error).during(format!("cannot read {}", file.path.display()))
-    })?;
-    Ok(Some((file, hex::encode(root))))
+    let LocalFile { path, remote, .. } = file;
+    let local = path.display().to_string();
+    let hashing = spawn_blocking(move || {
+        let hashed = fs::File::open(&path).and_then(|file| hash_file(&file));
+        hashed.map_err(|error| Error::at(&error, &path))
+    });
+    let root = hashing.await.map_err(|error| Error::io(&error.into()));
+    Some(Judged {
+        local,
+        remote,
+        hash: root.flatten().map(hex::encode),
+    })
+}
+
+/// A local file that cannot be compared does not keep the others from it.
+fn tell_failed(context: &Context, tally: &mut Tally, path: &str, error: &Error) -> Result<()> {
+    tally.failed += 1;
+    if !context.out.is_json() {
+        context.out.complain(error);
+    }
+    context.out.record(&serde_json::json!({
+        "type": "file", "path": path, "status": "failed", "error": error.to_string(),
+    }))
 }
 
 fn tell(context: &Context, tally: &mut Tally, path: &str, verdict: Verdict) -> Result<()> {
@@ -157,17 +203,22 @@ fn summarize(context: &Context, tally: &Tally) -> Result<()> {
         "different": tally.different,
         "only_here": tally.only_here,
         "only_on_server": tally.only_on_server,
+        "failed": tally.failed,
     }))?;
-    context.out.report(format_args!(
+    let mut line = format!(
         "{} the same, {} different, {} only here, {} only on the server",
         count(tally.same, "file"),
         tally.different,
         tally.only_here,
         tally.only_on_server
-    ))?;
+    );
+    if tally.failed > 0 {
+        line.push_str(&format!(", {} failed", tally.failed));
+    }
+    context.out.report(line)?;
     if tally.different > 0 {
         Err(Error::told(Exit::Checksum))
-    } else if tally.only_here + tally.only_on_server > 0 {
+    } else if tally.only_here + tally.only_on_server + tally.failed > 0 {
         Err(Error::told(Exit::Failed))
     } else {
         Ok(())

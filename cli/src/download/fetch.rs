@@ -16,7 +16,7 @@ use super::{
     part::{Part, Piece, pieces},
 };
 use crate::{
-    client::wire::{self, Trouble},
+    client::{within, wire::Trouble},
     error::{Error, Exit, Result},
     state::{HashCache, Stamp},
 };
@@ -242,7 +242,7 @@ impl Fetch {
         let mut frames: Vec<Bytes> = Vec::new();
         let mut waiting = 0;
         let ended = loop {
-            let frame = match wire::within(response.chunk()).await {
+            let frame = match within(response.chunk()).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break Ok(()),
                 // What has arrived is kept.

@@ -46,6 +46,8 @@ const WRITER_CACHE_KIB: &str = "-16384";
 /// Pages of the log after which a commit copies them into the database: 16 MiB, fewer and larger
 /// copies than the default of 4 MiB.
 const CHECKPOINT_PAGES: &str = "4000";
+/// Bytes that the log may always have: as much as it usually grows to.
+const RESERVED_LOG_BYTES: u64 = 16 << 20;
 /// Bytes of the log file that are kept after such a copy.
 const LOG_BYTES: &str = "67108864";
 
@@ -74,7 +76,7 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<dyn Store>> {
         let options = SqliteConnectOptions::new()
-            .filename(path)
+            .filename(path.as_ref())
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("temp_store", "memory")
@@ -93,6 +95,7 @@ impl SqliteStore {
             .run(&mut connection)
             .await
             .map_err(Problem::internal)?;
+        reserve_log(path.as_ref());
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(MAX_READ_WAIT)
@@ -121,6 +124,24 @@ impl SqliteStore {
 
     async fn write<C: Command>(&self, command: C) -> Result<C::Reply> {
         self.writer.run(command).await
+    }
+}
+
+/// Sets room aside for the log, so that a disk that somebody fills to the last byte can still be
+/// emptied: deleting needs to write to the log and nothing else.
+fn reserve_log(database: &Path) {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let reserved = std::fs::OpenOptions::new()
+        .write(true)
+        .open(Path::new(&log))
+        .and_then(|log| {
+            let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+            Ok(rustix::fs::fallocate(log, flags, 0, RESERVED_LOG_BYTES)?)
+        });
+    if let Err(error) = reserved {
+        // Not every file system can; then a full disk is a little harder to empty.
+        tracing::warn!(%error, "no room set aside for the database's log");
     }
 }
 

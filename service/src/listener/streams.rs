@@ -111,7 +111,7 @@ impl Drop for Open {
 }
 
 /// What became of the data of a response so far.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Progress {
     /// Frames that hyper was given.
     given: AtomicU64,
@@ -183,6 +183,7 @@ impl Progress {
 }
 
 /// Data of a response on its way to the client.
+#[derive(Debug)]
 pub(super) struct InTransit {
     data: Bytes,
     progress: Arc<Progress>,

@@ -126,6 +126,58 @@ async fn two_lengths_end_the_connection() {
 }
 
 #[tokio::test]
+async fn ambiguous_requests_are_refused_and_end_the_connection() {
+    let server = Server::start(hello(), Limits::default()).await;
+    for bad in [
+        "transfer-encoding: gzip, chunked\r\nhost: x\r\n\r\n0\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\nhost: x\r\n\r\n0\r\n",
+        "host: x\r\nhost: y\r\n",
+        "accept: */*\r\n",
+    ] {
+        let request = format!("GET / HTTP/1.1\r\n{bad}\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = timeout(PATIENCE, server.raw(request.as_bytes()))
+            .await
+            .expect("connection stays open");
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.contains("/problems/malformed-request"), "{answer}");
+        assert!(answer.contains("x-request-id"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+    let old = server.raw(b"GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.contains("hello"), "{old}");
+}
+
+#[tokio::test]
+async fn one_address_does_not_get_all_connections() {
+    let limits = Limits {
+        max_connections_per_address: 1,
+        ..Limits::default()
+    };
+    let server = Server::start(hello(), limits).await;
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut first = server.connect().await;
+    first.write_all(request).await.unwrap();
+    let mut answer = [0; 15];
+    first.read_exact(&mut answer).await.unwrap();
+    let mut second = server.connect().await;
+    assert_eq!(timeout(PATIENCE, rest(&mut second)).await.unwrap(), "");
+    // The first one goes on, and its end makes room.
+    first
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(rest(&mut first).await.matches("hello").count(), 2);
+    timeout(PATIENCE, async {
+        while !matches!(reqwest::get(server.url("/")).await, Ok(answer) if answer.status() == 200) {
+            // The server notices the end of the first connection in its own time.
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("no room again");
+}
+
+#[tokio::test]
 async fn connections_beyond_the_cap_wait() {
     let limits = Limits {
         max_connections: 1,

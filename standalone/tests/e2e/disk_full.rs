@@ -7,12 +7,12 @@ use cloudstore_proto::http::Created;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Local, Raw, Tmpfs, User, eventually, send, streamed};
+use crate::support::{Local, PASSWORD, Raw, Tmpfs, User, eventually, send, streamed};
 
 const MIB: usize = 1 << 20;
 
 async fn on_a_small_disk() -> (Tmpfs, Local, User) {
-    let disk = Tmpfs::mount(48);
+    let disk = Tmpfs::mount(64);
     let local = Local::at(&disk.path().join("data"), |config| {
         config.staged_grace = 0;
         config.garbage_grace = 0;
@@ -193,4 +193,28 @@ async fn a_refused_batch_on_a_full_disk_reserves_nothing() {
     }
     user.usage_becomes(0, 0).await;
     user.put("/a", &user.content("a", 9 * MIB)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_filled_by_others_can_still_be_emptied() {
+    let (disk, _local, user) = on_a_small_disk().await;
+    let content = user.content("large", 9 * MIB);
+    user.put("/large", &content).await;
+    user.stored("/large").await;
+    let upload = user.begin("/unfinished", 4 * MIB).await;
+    fill(&disk);
+
+    user.assert_content("/large", &content).await;
+    user.api.login(&user.name, PASSWORD).await;
+    user.cancel(&upload.id).await.status(204);
+    user.delete("/api/v1/files/large").await.status(204);
+    user.usage_becomes(0, 0).await;
+    let filler = fill(&disk);
+    user.post("/api/v1/folders", &json!({ "path": "/folder" }))
+        .await
+        .status(201);
+
+    std::fs::remove_file(filler).unwrap();
+    user.put("/large", &content).await;
+    user.assert_content("/large", &content).await;
 }

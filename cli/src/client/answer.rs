@@ -1,0 +1,118 @@
+//! Bodies of answers: bounded in length and in time, whatever the server sends.
+
+use std::time::{Duration, SystemTime};
+
+use cloudstore_proto::http::Problem;
+use reqwest::{Response, StatusCode, header::RETRY_AFTER};
+use serde::de::DeserializeOwned;
+
+use super::{
+    retry,
+    wire::{PATIENCE, Trouble, innermost, stalled},
+};
+use crate::{error::Result, output::human_bytes};
+
+/// The longest JSON document that is read into memory. Beyond the longest there is: a page of
+/// 1,000 entries whose paths have 4 KiB, and the answer to a batch of as many.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// The longest refusal; its extensions take many times as much memory as on the wire.
+const MAX_PROBLEM_BYTES: usize = 1 << 20;
+/// A document that takes longer never ends.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits for a piece of an answer's body, but not for ever.
+pub(crate) async fn within<T>(
+    step: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, Trouble> {
+    match tokio::time::timeout(PATIENCE, step).await {
+        Ok(result) => Ok(result.map_err(|error| Trouble::Broken {
+            why: innermost(&error),
+            sent: true,
+        })?),
+        Err(_) => Err(stalled()),
+    }
+}
+
+/// A body in memory: at most `limit` bytes of it, in [`ANSWER_PATIENCE`].
+async fn whole(mut response: Response, limit: usize) -> Result<Vec<u8>, Trouble> {
+    let read = async {
+        let mut body = Vec::new();
+        while let Some(frame) = within(response.chunk()).await? {
+            if body.len() + frame.len() > limit {
+                let limit = human_bytes(limit as u64);
+                return Err(Trouble::Garbled(format!("it is longer than {limit}")));
+            }
+            body.extend_from_slice(&frame);
+        }
+        Ok(body)
+    };
+    match tokio::time::timeout(ANSWER_PATIENCE, read).await {
+        Ok(read) => read,
+        Err(_) => Err(Trouble::Broken {
+            why: format!("it did not end within {} s", ANSWER_PATIENCE.as_secs()),
+            sent: true,
+        }),
+    }
+}
+
+/// How the body of a good answer is taken.
+pub(crate) trait Answer: Sized + Send {
+    /// Reads it, or not.
+    fn read(response: Response) -> impl Future<Output = Result<Self, Trouble>> + Send;
+}
+
+/// A JSON document.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> Answer for Json<T> {
+    async fn read(response: Response) -> Result<Self, Trouble> {
+        let body = whole(response, MAX_ANSWER_BYTES).await?;
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| Trouble::Garbled(error.to_string()))
+    }
+}
+
+/// An answer that says nothing; read to its end, so that its connection can be used again.
+impl Answer for () {
+    async fn read(response: Response) -> Result<Self, Trouble> {
+        whole(response, MAX_ANSWER_BYTES).await.map(drop)
+    }
+}
+
+/// Read by whoever asked.
+impl Answer for Response {
+    async fn read(response: Response) -> Result<Self, Trouble> {
+        Ok(response)
+    }
+}
+
+/// A refusal as a problem, also if something between us and the server wrote it.
+pub(super) async fn refusal(response: Response) -> Trouble {
+    let status = response.status();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| retry::retry_after(value, SystemTime::now()));
+    let body = match whole(response, MAX_PROBLEM_BYTES).await {
+        Ok(body) => body,
+        Err(trouble) => return trouble,
+    };
+    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| plain_problem(status));
+    Trouble::Problem {
+        problem: Box::new(problem),
+        retry_after,
+    }
+}
+
+fn plain_problem(status: StatusCode) -> Problem {
+    Problem {
+        kind: "about:blank".to_owned(),
+        title: format!("the server answered with status {status}"),
+        status: status.as_u16(),
+        detail: String::new(),
+        request_id: String::new(),
+        extensions: serde_json::Map::new(),
+    }
+}
