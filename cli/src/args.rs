@@ -228,13 +228,18 @@ Where things go: `download /docs/a.txt` makes ./a.txt; `download /docs/a.txt b.t
 or b.txt/a.txt if b.txt is a folder. `download /docs out` makes out/docs and below;
 `download /docs/ out` (with the slash) puts the contents of /docs into out.
 
-Files that are already there with the same content are not fetched again; other content is
-replaced once the new content has been verified.")]
+Files that are already there with the same content are not fetched again. A file with other
+content counts as failed, unless --on-conflict says otherwise; it is replaced once the new content
+has been verified. Devices and pipes are never replaced: `cat` writes to them. After an
+interruption run the same command again: what arrived is kept.")]
 pub(crate) struct DownloadArgs {
     /// Remote file or folder
     pub(crate) remote: String,
     /// Where to put it [default: the current folder]
     pub(crate) local: Option<PathBuf>,
+    /// What to do when a local file with other content has the name
+    #[arg(long, value_enum, default_value_t = Conflict::Fail)]
+    pub(crate) on_conflict: Conflict,
     /// How much at a time
     #[command(flatten)]
     pub(crate) pace: Pace,

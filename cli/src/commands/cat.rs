@@ -66,30 +66,25 @@ async fn write(
         if place.is_at_end() {
             break;
         }
-        let wait = if place.can_go_on() && matches!(trouble, Trouble::Broken { .. }) {
-            backoff.next(None)
-        } else {
-            None
-        };
-        let Some(wait) = wait else {
+        let rest = place
+            .rest()
+            .filter(|_| matches!(trouble, Trouble::Broken { .. }));
+        let again = rest.and_then(|rest| Some((rest, backoff.next(None)?)));
+        let Some((rest, wait)) = again else {
             return Err(client.error(trouble));
         };
         context
             .out
             .detail(format_args!("going on with {path} at byte {}", place.at));
         tokio::time::sleep(wait).await;
-        response = go_on(client, path, &place).await?;
+        response = go_on(client, path, &place, &rest).await?;
     }
     Ok((hex::encode(hasher.finish().root()), place.root))
 }
 
 /// Asks for the rest, of the same content only.
-async fn go_on(client: &Client, path: &str, place: &Place) -> Result<Response> {
-    let rest = match place.end {
-        Some(end) => format!("{}-{}", place.at, end - 1),
-        None => format!("{}-", place.at),
-    };
-    let opened = client.content(path, Some(&rest), place.root.as_deref());
+async fn go_on(client: &Client, path: &str, place: &Place, rest: &str) -> Result<Response> {
+    let opened = client.content(path, Some(rest), place.root.as_deref());
     let response = opened.await.map_err(|error| match error.slug() {
         Some("precondition-failed") => {
             Error::new(Exit::Failed, "the file changed on the server meanwhile")
@@ -157,9 +152,11 @@ impl Place {
         self.end.is_none_or(|end| end == self.at)
     }
 
-    /// The rest can be asked for, and it is known to be of the same content.
-    fn can_go_on(&self) -> bool {
-        self.root.is_some() && self.end.is_some_and(|end| self.at < end)
+    /// The range that is still to come, if it can be asked for of the same content.
+    fn rest(&self) -> Option<String> {
+        let end = self.end.filter(|&end| self.at < end)?;
+        self.root.as_ref()?;
+        Some(format!("{}-{}", self.at, end - 1))
     }
 }
 
@@ -193,9 +190,10 @@ mod tests {
             root: Some("r".into()),
         };
         place.take(1).unwrap();
-        assert!(place.can_go_on() && !place.is_complete());
+        assert_eq!(place.rest().as_deref(), Some("4-4"));
+        assert!(!place.is_complete());
         place.take(1).unwrap();
-        assert!(place.is_complete() && !place.can_go_on());
+        assert!(place.is_complete() && place.rest().is_none());
         assert!(place.take(1).is_err());
     }
 }

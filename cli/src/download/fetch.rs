@@ -1,6 +1,6 @@
 //! One file: what is here already, the pieces that are missing, and the check of the whole.
 
-use std::{fs, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::{fs, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use cloudstore_content::{
@@ -12,39 +12,39 @@ use reqwest::{Response, StatusCode};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{
-    Engine, Job, damaged,
+    Engine, Job,
+    conflict::{self, Place},
+    damaged,
     part::{Part, Piece, pieces},
 };
 use crate::{
+    args::Conflict,
     client::{within, wire::Trouble},
     error::{Error, Exit, Result},
-    state::{HashCache, Stamp},
 };
 
 /// Pieces of one file in flight.
 const PARALLEL_PIECES: usize = 4;
 /// What has arrived is written and hashed in steps of this size.
 const STEP: usize = 1 << 20;
+/// 16 TiB, as much as common file systems can hold in a file. Bounds what is kept in memory of a
+/// file, 32 bytes for each MiB, before a server can make that up.
+const MAX_FILE_BYTES: u64 = 1 << 44;
 
 impl Engine {
-    /// The verified content beside its final place; `None` if it is in its place already.
-    pub(super) async fn fetch(self: &Arc<Self>, job: &Job) -> Result<Option<Arc<Part>>> {
+    /// The verified content beside its final place, which the job gets to know; `None` if it is in
+    /// its place already.
+    pub(super) async fn fetch(self: &Arc<Self>, job: &mut Job) -> Result<Option<Arc<Part>>> {
         let mut root: Root = [0; 32];
         hex::decode_to_slice(&job.file.blake3, &mut root)
             .map_err(|_| Error::new(Exit::Failed, "the server does not tell the file's digest"))?;
-        let (hashes, local, file) = (self.hashes.clone(), job.local.clone(), job.file.clone());
-        let opened = spawn_blocking(move || {
-            if is_here(&hashes, &local, file.size, &root)? {
-                return Ok(None);
-            }
-            Part::open(&local, &file).map(Some)
-        });
-        let opened = opened.await.map_err(io::Error::from).flatten();
-        let Some(part) = opened.map_err(|error| local_error(&error))? else {
+        if job.file.size > MAX_FILE_BYTES {
+            return Err(too_large(job.file.size));
+        }
+        let Some(part) = self.open(job, root).await? else {
             return Ok(None);
         };
         let part = Arc::new(part);
-
         let resumed = rehash(&part, job.file.size).await?;
         let reused = !resumed.is_empty();
         let mut complete = self.fetch_missing(job, &part, resumed).await? == root;
@@ -60,6 +60,26 @@ impl Engine {
         Ok(Some(part))
     }
 
+    /// The partial file, unless the content is in its place already.
+    async fn open(&self, job: &mut Job, root: Root) -> Result<Option<Part>> {
+        let (hashes, local, file) = (self.hashes.clone(), job.local.clone(), job.file.clone());
+        let policy = self.on_conflict;
+        let opened = spawn_blocking(move || {
+            Ok(match conflict::place(&hashes, policy, &local, file.size, &root)? {
+                Place::Same(local) => (local, None),
+                Place::Open(local) => {
+                    let part = Part::open(&local, &file, matches!(policy, Conflict::Replace));
+                    let part = part.map_err(|error| local_error(&error, &local))?;
+                    (local, Some(part))
+                }
+            })
+        });
+        let opened = opened.await.map_err(|error| Error::io(&error.into()));
+        let (local, part) = opened.flatten()?;
+        job.local = local;
+        Ok(part)
+    }
+
     /// Fetches all pieces but the `known` ones; returns the root of the whole.
     async fn fetch_missing(
         self: &Arc<Self>,
@@ -68,7 +88,7 @@ impl Engine {
         known: Vec<(Piece, Vec<GroupValue>)>,
     ) -> Result<Root> {
         let size = job.file.size;
-        let groups = usize::try_from(group_count(size)).map_err(|_| too_large())?;
+        let groups = usize::try_from(group_count(size)).map_err(|_| too_large(size))?;
         let mut values: Vec<GroupValue> = vec![[0; 32]; groups];
         let mut have = vec![false; pieces(size).count()];
         let bar = self.progress.file_bar(&job.file.path, size);
@@ -115,18 +135,23 @@ fn enter(
     piece: Piece,
     piece_values: &[GroupValue],
 ) -> Result<()> {
-    let first = usize::try_from(piece.offset / GROUP_BYTES).map_err(|_| too_large())?;
+    let too_large = |_| too_large(piece.offset + piece.len);
+    let first = usize::try_from(piece.offset / GROUP_BYTES).map_err(too_large)?;
     values[first..first + piece_values.len()].copy_from_slice(piece_values);
-    have[usize::try_from(piece.index).map_err(|_| too_large())?] = true;
+    have[usize::try_from(piece.index).map_err(too_large)?] = true;
     Ok(())
 }
 
-fn too_large() -> Error {
-    Error::new(Exit::Failed, "the file is too large for this machine")
+fn too_large(size: u64) -> Error {
+    let why = format!("the server says that it has {size} bytes, which is too large for a file");
+    Error::new(Exit::Failed, why)
 }
 
-fn local_error(error: &io::Error) -> Error {
+/// A failure of the disk about the file at `local`, or beside it.
+pub(super) fn local_error(error: &io::Error, local: &Path) -> Error {
     match error.kind() {
+        io::ErrorKind::AlreadyExists => conflict::taken(local),
+        io::ErrorKind::PermissionDenied => Error::at(error, local.parent().unwrap_or(local)),
         io::ErrorKind::WouldBlock => Error::new(
             Exit::Failed,
             "another download to the same place is running",
@@ -135,32 +160,9 @@ fn local_error(error: &io::Error) -> Error {
     }
 }
 
-/// Is the same content in its place? Blocks.
-fn is_here(
-    hashes: &HashCache,
-    local: &std::path::Path,
-    size: u64,
-    root: &Root,
-) -> io::Result<bool> {
-    let metadata = match fs::symlink_metadata(local) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        metadata => metadata?,
-    };
-    if metadata.is_dir() {
-        let why = format!("{} is a folder", local.display());
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
-    }
-    if !metadata.is_file() || metadata.len() != size {
-        return Ok(false);
-    }
-    // A file that cannot be read, or is being written, is replaced.
-    Ok(hashes
-        .root_of(local, &Stamp::of(&metadata))
-        .is_ok_and(|here| here == *root))
-}
-
 /// The group values of the pieces that an earlier run left, as they are on the disk now.
 async fn rehash(part: &Arc<Part>, size: u64) -> Result<Vec<(Piece, Vec<GroupValue>)>> {
+    let place = part.path().to_owned();
     let part = part.clone();
     let hashing = spawn_blocking(move || {
         let mut buffer = vec![0; STEP];
@@ -180,16 +182,17 @@ async fn rehash(part: &Arc<Part>, size: u64) -> Result<Vec<(Piece, Vec<GroupValu
         .await
         .map_err(io::Error::from)
         .flatten()
-        .map_err(|error| local_error(&error))
+        .map_err(|error| local_error(&error, &place))
 }
 
 async fn blocking(part: &Arc<Part>, act: fn(&Part) -> io::Result<()>) -> Result<()> {
+    let place = part.path().to_owned();
     let part = part.clone();
     let acted = spawn_blocking(move || act(&part)).await;
     acted
         .map_err(io::Error::from)
         .flatten()
-        .map_err(|error| local_error(&error))
+        .map_err(|error| local_error(&error, &place))
 }
 
 /// Fetches one piece.
@@ -232,7 +235,7 @@ impl Fetch {
         noted
             .map_err(io::Error::from)
             .flatten()
-            .map_err(|error| local_error(&error))?;
+            .map_err(|error| local_error(&error, self.part.path()))?;
         Ok((self.piece, sink.values))
     }
 
@@ -256,11 +259,11 @@ impl Fetch {
             self.bar.inc(frame.len() as u64);
             frames.push(frame);
             if waiting >= STEP {
-                write(place, std::mem::take(&mut frames)).await?;
+                self.write(place, std::mem::take(&mut frames)).await?;
                 waiting = 0;
             }
         };
-        write(place, frames).await?;
+        self.write(place, frames).await?;
         match place {
             Some(sink) if ended.is_ok() && sink.left() > 0 => Err(Trouble::Broken {
                 why: "the content ended early".into(),
@@ -298,22 +301,22 @@ impl Fetch {
         let why = format!("it answered {} instead of {expected}", response.status());
         Err(Trouble::Garbled(why))
     }
-}
 
-async fn write(place: &mut Option<Sink>, frames: Vec<Bytes>) -> Result<(), Trouble> {
-    let mut sink = place.take().expect("invariant: put back after each step");
-    let written = spawn_blocking(move || {
-        let written = frames.iter().try_for_each(|frame| sink.write(frame));
-        (sink, written)
-    });
-    let (sink, written) = written
-        .await
-        .map_err(|error| Trouble::Local(Error::io(&error.into())))?;
-    *place = Some(sink);
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => Trouble::Garbled(error.to_string()),
-        _ => Trouble::Local(local_error(&error)),
-    })
+    async fn write(&self, place: &mut Option<Sink>, frames: Vec<Bytes>) -> Result<(), Trouble> {
+        let mut sink = place.take().expect("invariant: put back after each step");
+        let written = spawn_blocking(move || {
+            let written = frames.iter().try_for_each(|frame| sink.write(frame));
+            (sink, written)
+        });
+        let (sink, written) = written
+            .await
+            .map_err(|error| Trouble::Local(Error::io(&error.into())))?;
+        *place = Some(sink);
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => Trouble::Garbled(error.to_string()),
+            _ => Trouble::Local(local_error(&error, self.part.path())),
+        })
+    }
 }
 
 /// Where a piece's bytes go: to their place in the file and into the hash of their group.

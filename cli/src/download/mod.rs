@@ -1,6 +1,7 @@
 //! Downloads: files of a folder in parallel, ranges of a large file in parallel, each verified
 //! against its BLAKE3 root before it gets its name.
 
+mod conflict;
 mod fetch;
 mod part;
 mod publish;
@@ -22,7 +23,7 @@ use tokio::{
 
 use self::{publish::Publisher, target::Target};
 use crate::{
-    args::DownloadArgs,
+    args::{Conflict, DownloadArgs},
     client::{Client, throttle::Throttle, tree},
     error::{Error, Exit, Result},
     output::Out,
@@ -35,6 +36,7 @@ struct Engine {
     client: Client,
     progress: Arc<Progress>,
     hashes: Arc<HashCache>,
+    on_conflict: Conflict,
     throttle: Option<Throttle>,
     /// Requests with content; pieces of one file compete with other files.
     streams: Semaphore,
@@ -85,6 +87,7 @@ pub(crate) async fn run(args: &DownloadArgs, out: &Out, client: Client) -> Resul
         client,
         progress: progress.clone(),
         hashes: Arc::new(HashCache::open(&state::dir()?)),
+        on_conflict: args.on_conflict,
         throttle: args.pace.bwlimit.map(Throttle::new),
         streams: Semaphore::new(transfers),
         publisher,
@@ -232,8 +235,8 @@ async fn placed(
     }
 }
 
-async fn one(engine: Arc<Engine>, job: Job) -> Result<()> {
-    match Box::pin(engine.fetch(&job)).await {
+async fn one(engine: Arc<Engine>, mut job: Job) -> Result<()> {
+    match Box::pin(engine.fetch(&mut job)).await {
         Ok(Some(part)) => engine.publisher.publish(job, part).await,
         Ok(None) => job.done(&engine.progress, Outcome::Unchanged),
         Err(error) => job.failed(&engine.progress, error),

@@ -76,11 +76,11 @@ pub(super) struct Part {
 
 impl Part {
     /// Opens or creates the partial file of `local`. What an earlier run left counts only if it
-    /// was about the same content. Blocks.
+    /// was about the same content. `replaces`: publishing may replace something. Blocks.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] while another download to the same place is running.
-    pub(super) fn open(local: &Path, remote: &File) -> io::Result<Self> {
+    pub(super) fn open(local: &Path, remote: &File, replaces: bool) -> io::Result<Self> {
         let path = with_suffix(local, SUFFIX);
         let sidecar = with_suffix(local, &format!("{SUFFIX}.json"));
         let file = fs::OpenOptions::new()
@@ -98,8 +98,10 @@ impl Part {
                 BTreeSet::new()
             }
         };
-        file.set_len(remote.size)?;
+        file.set_len(remote.size)
+            .inspect_err(|_| drop(fs::remove_file(&path)))?;
         Ok(Self {
+            replaces,
             file: Arc::new(file),
             path,
             sidecar,
@@ -107,6 +109,11 @@ impl Part {
             size: remote.size,
             done: Mutex::new(done),
         })
+    }
+
+    /// The partial file's own path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// For reading and writing at any place.
@@ -153,8 +160,15 @@ impl Part {
     }
 
     /// Gives the complete and flushed file its name. Blocks.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if something has appeared there that is not to be replaced.
     pub(super) fn publish(&self, local: &Path) -> io::Result<()> {
-        fs::rename(&self.path, local)?;
+        if self.replaces {
+            fs::rename(&self.path, local)?;
+        } else {
+            rename_to_nothing(&self.path, local)?;
+        }
         if self.size < PIECES_FROM {
             Ok(())
         } else {
@@ -166,6 +180,34 @@ impl Part {
     pub(super) fn discard(&self) -> io::Result<()> {
         remove_if_there(&self.sidecar)?;
         remove_if_there(&self.path)
+    }
+}
+
+/// Renames unless there is something already.
+#[cfg(target_os = "linux")]
+fn rename_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::{
+        fs::{CWD, RenameFlags, renameat_with},
+        io::Errno,
+    };
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => look_and_rename(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Renames unless there is something already.
+#[cfg(not(target_os = "linux"))]
+fn rename_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    look_and_rename(from, to)
+}
+
+/// What appears between the look and the renaming is replaced.
+fn look_and_rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
     }
 }
 
@@ -268,11 +310,11 @@ mod tests {
     fn finished_pieces_survive_for_the_same_content_only() {
         let dir = tempfile::tempdir().unwrap();
         let local = dir.path().join("big");
-        let part = Part::open(&local, &remote(5 * PIECE, "aa")).unwrap();
+        let part = Part::open(&local, &remote(5 * PIECE, "aa"), false).unwrap();
         for index in [0, 1, 4] {
             part.finish_piece(index).unwrap();
         }
-        let error = Part::open(&local, &remote(5 * PIECE, "aa")).unwrap_err();
+        let error = Part::open(&local, &remote(5 * PIECE, "aa"), false).unwrap_err();
         assert_eq!(
             error.kind(),
             io::ErrorKind::WouldBlock,
@@ -281,7 +323,7 @@ mod tests {
         drop(part);
 
         let finished = |blake3: &str| {
-            let part = Part::open(&local, &remote(5 * PIECE, blake3)).unwrap();
+            let part = Part::open(&local, &remote(5 * PIECE, blake3), false).unwrap();
             part.finished()
                 .iter()
                 .map(|piece| piece.index)
@@ -295,12 +337,30 @@ mod tests {
     fn publishing_leaves_only_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let local = dir.path().join("n".repeat(250));
-        let part = Part::open(&local, &remote(3 * PIECE, "aa")).unwrap();
+        let part = Part::open(&local, &remote(3 * PIECE, "aa"), false).unwrap();
         part.finish_piece(0).unwrap();
         part.publish(&local).unwrap();
         let names = fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().path());
         assert_eq!(names.collect::<Vec<_>>(), [local]);
+    }
+
+    #[test]
+    fn what_has_appeared_meanwhile_is_replaced_only_if_that_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = dir.path().join("a");
+        for replaces in [false, true] {
+            let part = Part::open(&local, &remote(3, "aa"), replaces).unwrap();
+            fs::write(&local, "mine").unwrap();
+            let published = part.publish(&local).map_err(|error| error.kind());
+            let refused = Err(io::ErrorKind::AlreadyExists);
+            assert_eq!(published, if replaces { Ok(()) } else { refused });
+            assert_eq!(fs::read(&local).unwrap() == b"mine", !replaces);
+        }
+        let part = dir.path().join("part");
+        fs::write(&part, "").unwrap();
+        assert!(look_and_rename(&part, &local).is_err());
+        look_and_rename(&part, &dir.path().join("free")).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use super::{Job, part::Part};
+use super::{Job, fetch::local_error, part::Part};
 use crate::{
     error::{Error, Exit, Result},
     progress::{Outcome, Progress},
@@ -51,7 +51,10 @@ async fn run(mut receiver: mpsc::Receiver<Ready>, progress: Arc<Progress>) -> Re
         for (job, placed) in placed.map_err(|error| Error::io(&error.into()))? {
             match placed {
                 Ok(()) => job.done(&progress, Outcome::Downloaded)?,
-                Err(error) => job.failed(&progress, Error::new(Exit::Failed, error.to_string()))?,
+                Err(error) => {
+                    let error = local_error(&error, &job.local);
+                    job.failed(&progress, error)?;
+                }
             }
             last_folder = job.local.parent().map(Path::to_owned);
         }

@@ -21,8 +21,15 @@ impl Target {
     /// Creates the folder. The user named it, so links on the way to it are followed.
     pub(super) fn create(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).map_err(|error| {
-            Error::new(Exit::Failed, error.to_string())
-                .during(format!("cannot create the folder {}", root.display()))
+            let why = Error::new(Exit::Failed, error.to_string());
+            let why = match error.kind() {
+                io::ErrorKind::PermissionDenied => why.advise(format!(
+                    "check the permissions of the folder around {}",
+                    root.display()
+                )),
+                _ => why,
+            };
+            why.during(format!("cannot create the folder {}", root.display()))
         })?;
         Ok(Self {
             root: root.to_owned(),
@@ -62,13 +69,13 @@ impl Target {
         match fs::create_dir(path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let metadata = fs::symlink_metadata(path).map_err(|error| Error::io(&error))?;
+                let metadata = fs::symlink_metadata(path).map_err(|error| Error::at(&error, path))?;
                 if !metadata.is_dir() {
                     let why = format!("{} is in the way and is not a folder", path.display());
                     return Err(Error::new(Exit::Failed, why).advise("move it away"));
                 }
             }
-            Err(error) => return Err(Error::io(&error)),
+            Err(error) => return Err(Error::at(&error, path.parent().unwrap_or(path))),
         }
         checked.insert(path.to_owned());
         Ok(())
