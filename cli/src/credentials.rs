@@ -111,7 +111,10 @@ impl Store {
             .await
             .map_err(io::Error::from)
             .flatten()
-            .map_err(|error| self.unusable(&error).during(format!("cannot lock {}", self.path())))
+            .map_err(|error| {
+                self.unusable(&error)
+                    .during(format!("cannot lock {}", self.path()))
+            })
     }
 
     fn path(&self) -> String {

@@ -90,7 +90,7 @@ pub async fn find(catalog: &Catalog, reader: &Reader, wanted: &Wanted) -> Result
             modified: (convert::unsigned(entry.modified_at_ms) / 1_000).min(now),
         };
         let plan = plan(wanted, &validators, blob.size, now);
-        match open(reader, &blob, plan).await {
+        match open(reader, wanted.owner, &blob, plan).await {
             Ok(reply) => {
                 return Ok(Found {
                     entry,
@@ -144,15 +144,16 @@ fn plan(wanted: &Wanted, validators: &Validators, size: u64, now: u64) -> Plan {
 
 async fn open(
     reader: &Reader,
+    owner: Uuid,
     blob: &Blob,
     plan: Plan,
 ) -> std::result::Result<Reply, reader::Error> {
     Ok(Reply::Send(match plan {
         Plan::Reply(reply) => return Ok(reply),
         Plan::Whole(0) => Sending::Whole(Pieces::none()),
-        Plan::Whole(size) => Sending::Whole(reader.open(blob).await?.read(0..size).await?),
+        Plan::Whole(size) => Sending::Whole(reader.open(owner, blob).await?.read(0..size).await?),
         Plan::Parts(mut parts) => {
-            let content = reader.open(blob).await?;
+            let content = reader.open(owner, blob).await?;
             let first = content.read(parts[0].clone()).await?;
             match parts.len() {
                 1 => Sending::Part(parts.remove(0), first),

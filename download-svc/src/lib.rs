@@ -34,6 +34,8 @@ pub struct Config {
     pub outboard_cache_bytes: u64,
     /// Downloads at a time; each holds up to 2 MiB. Beyond that the answer is 503 `overloaded`.
     pub max_streams: usize,
+    /// Of these, downloads of one account at a time.
+    pub max_streams_per_account: usize,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
         Self {
             outboard_cache_bytes: 8 << 20,
             max_streams: 1_024,
+            max_streams_per_account: 256,
         }
     }
 }

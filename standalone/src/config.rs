@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use cloudstore_service::{config::Secret, telemetry::LogFormat};
+use cloudstore_service::{config::Secret, listener, telemetry::LogFormat};
 use cloudstore_upload::InstantPolicy;
 use serde::Serialize;
 
@@ -34,6 +34,14 @@ pub struct Config {
         env = "CLOUDSTORE_HTTP_LISTEN"
     )]
     pub listen: SocketAddr,
+    /// Open connections of one client address; raise it behind a gateway
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = listener::Limits::default().max_connections_per_address,
+        env = "CLOUDSTORE_HTTP_CONNECTIONS_PER_ADDRESS"
+    )]
+    pub connections_per_address: usize,
     /// Longest content that is accepted, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = MAX_SIZE, env = "CLOUDSTORE_UPLOAD_MAX_SIZE")]
     pub max_size: u64,
@@ -145,6 +153,7 @@ impl Config {
         Self {
             data: data.into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            connections_per_address: listener::Limits::default().max_connections_per_address,
             max_size: MAX_SIZE,
             upload_lifetime: UPLOAD_LIFETIME_S,
             instant: Instant::Everyone,

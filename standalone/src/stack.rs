@@ -128,12 +128,11 @@ impl Stack {
         let socket = TcpListener::bind(config.listen).await?;
         let address = socket.local_addr()?;
         let app = http::finish(router.merge(health.router()));
-        let listener = tokio::spawn(listener::serve(
-            socket,
-            app,
-            listener::Limits::default(),
-            edge.clone(),
-        ));
+        let limits = listener::Limits {
+            max_connections_per_address: config.connections_per_address,
+            ..Default::default()
+        };
+        let listener = tokio::spawn(listener::serve(socket, app, limits, edge.clone()));
         guard.disarm();
         Ok(Self {
             address,

@@ -16,15 +16,15 @@ use reqwest::Response;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::{
-    answer::{Answer, Json},
-    wire::{Request, Trouble, Wire},
-};
 pub(crate) use self::{
     answer::within,
     api::Content,
     auth::{Auth, logged_out},
     retry::Backoff,
+};
+use self::{
+    answer::{Answer, Json},
+    wire::{Request, Trouble, Wire},
 };
 use crate::error::{Error, Result};
 

@@ -81,8 +81,8 @@ impl<'a> Pages<'a> {
 }
 
 fn path_of(entry: &Entry) -> &str {
-    let (Entry::Folder(Folder { path, .. }) | Entry::File(cloudstore_proto::http::File { path, .. })) =
-        entry;
+    let (Entry::Folder(Folder { path, .. })
+    | Entry::File(cloudstore_proto::http::File { path, .. })) = entry;
     path
 }
 

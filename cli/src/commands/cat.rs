@@ -9,7 +9,7 @@ use reqwest::{
 use super::{Context, remote};
 use crate::{
     args::CatArgs,
-    client::{Client, within, wire::Trouble},
+    client::{Client, wire::Trouble, within},
     error::{Error, Exit, Result},
 };
 

@@ -52,8 +52,8 @@ struct Judged {
 pub(super) async fn run(context: &Context, args: &VerifyArgs) -> Result<()> {
     let remote = remote(&args.remote)?;
     let what = || format!("cannot verify {}", args.local.display());
-    let here = fs::metadata(&args.local)
-        .map_err(|error| Error::at(&error, &args.local).during(what()))?;
+    let here =
+        fs::metadata(&args.local).map_err(|error| Error::at(&error, &args.local).during(what()))?;
     let client = context.connect()?;
     let there = client
         .stat(&remote)

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     args::Conflict,
-    client::{within, wire::Trouble},
+    client::{wire::Trouble, within},
     error::{Error, Exit, Result},
 };
 
@@ -65,14 +65,16 @@ impl Engine {
         let (hashes, local, file) = (self.hashes.clone(), job.local.clone(), job.file.clone());
         let policy = self.on_conflict;
         let opened = spawn_blocking(move || {
-            Ok(match conflict::place(&hashes, policy, &local, file.size, &root)? {
-                Place::Same(local) => (local, None),
-                Place::Open(local) => {
-                    let part = Part::open(&local, &file, matches!(policy, Conflict::Replace));
-                    let part = part.map_err(|error| local_error(&error, &local))?;
-                    (local, Some(part))
-                }
-            })
+            Ok(
+                match conflict::place(&hashes, policy, &local, file.size, &root)? {
+                    Place::Same(local) => (local, None),
+                    Place::Open(local) => {
+                        let part = Part::open(&local, &file, matches!(policy, Conflict::Replace));
+                        let part = part.map_err(|error| local_error(&error, &local))?;
+                        (local, Some(part))
+                    }
+                },
+            )
         });
         let opened = opened.await.map_err(|error| Error::io(&error.into()));
         let (local, part) = opened.flatten()?;

@@ -71,6 +71,7 @@ pub(super) struct Part {
     sidecar: PathBuf,
     blake3: String,
     size: u64,
+    replaces: bool,
     done: Mutex<BTreeSet<u64>>,
 }
 
@@ -101,12 +102,12 @@ impl Part {
         file.set_len(remote.size)
             .inspect_err(|_| drop(fs::remove_file(&path)))?;
         Ok(Self {
-            replaces,
             file: Arc::new(file),
             path,
             sidecar,
             blake3: remote.blake3.clone(),
             size: remote.size,
+            replaces,
             done: Mutex::new(done),
         })
     }

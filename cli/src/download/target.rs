@@ -69,7 +69,8 @@ impl Target {
         match fs::create_dir(path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let metadata = fs::symlink_metadata(path).map_err(|error| Error::at(&error, path))?;
+                let metadata =
+                    fs::symlink_metadata(path).map_err(|error| Error::at(&error, path))?;
                 if !metadata.is_dir() {
                     let why = format!("{} is in the way and is not a folder", path.display());
                     return Err(Error::new(Exit::Failed, why).advise("move it away"));

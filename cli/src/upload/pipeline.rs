@@ -265,8 +265,9 @@ async fn look_at(engine: &Arc<Engine>, item: Found) -> Result<Option<Work>> {
 /// A file that was found a moment ago cannot be read, or is not what it was.
 pub(super) fn unreadable(error: &io::Error, path: &Path) -> Error {
     match error.kind() {
-        io::ErrorKind::InvalidData => Error::io(error)
-            .advise("run the same command again when it is no longer written to"),
+        io::ErrorKind::InvalidData => {
+            Error::io(error).advise("run the same command again when it is no longer written to")
+        }
         _ => Error::at(error, path),
     }
 }

@@ -1,5 +1,7 @@
 //! `ls`, `mkdir`, `mv`, `rm`, `cat`, `stat`, `uploads`, `verify`.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use crate::support::{Server, User, content};
 
 #[test]
@@ -113,6 +115,17 @@ fn verify_tells_same_from_different_and_missing() {
     assert_eq!(different.summary()["same"], 1);
     user.run(&["verify", "tree/sub/b", "/tree/sub/b"])
         .fails_with(5);
+    let odd = std::ffi::OsStr::from_bytes(b"tree/odd\xff");
+    std::fs::write(user.dir.path().join(odd), "odd").unwrap();
+    let odd = user
+        .run(&["verify", "tree", "/tree", "--json"])
+        .fails_with(5);
+    let summary = odd.summary();
+    let counts = ["same", "different", "only_here", "failed"].map(|name| summary[name].as_u64());
+    assert_eq!(counts, [Some(1); 4], "the others were compared");
+    let told = user.run(&["verify", "tree", "/tree"]).fails_with(5);
+    assert!(told.stderr.contains("cannot verify"), "{}", told.stderr);
+    assert!(told.text().contains("1 failed"), "{}", told.text());
     user.run(&["verify", "tree", "/nothing"]).fails_with(3);
     user.run(&["verify", "nothing", "/tree"]).fails_with(3);
     user.run(&["verify", "tree", "/tree/a"]).fails_with(1);

@@ -7,7 +7,9 @@
 )]
 
 mod account;
+mod fake;
 mod files;
+mod hostile;
 mod interrupted;
 mod support;
 mod transfer;

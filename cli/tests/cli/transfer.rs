@@ -166,14 +166,32 @@ fn stdin_becomes_a_file() {
 }
 
 #[test]
-fn downloads_replace_other_content_and_nothing_else() {
+fn downloads_replace_other_content_only_when_told_to() {
     let server = Server::start();
     let user = User::at(&server);
     user.write("a", "remote");
     user.run(&["upload", "a"]).ok();
     user.write("b", "local, longer than the remote one");
-    user.run(&["download", "/a", "b"]).ok();
+    let failed = user.run(&["download", "/a", "b"]).fails_with(1);
+    assert!(failed.stderr.contains("--on-conflict"), "{}", failed.stderr);
+    assert_eq!(user.read("b"), b"local, longer than the remote one");
+    for status in ["downloaded", "unchanged"] {
+        let renamed = user
+            .run(&["download", "/a", "b", "--on-conflict", "rename", "--json"])
+            .ok();
+        assert_eq!(renamed.lines()[0]["status"], status);
+        assert_eq!(renamed.lines()[0]["local"], "./b (1)");
+    }
+    assert_eq!(user.read("b (1)"), b"remote");
+    user.run(&["download", "/a", "b", "--on-conflict", "replace"])
+        .ok();
     assert_eq!(user.read("b"), b"remote");
+    user.run(&["download", "/a", "b"]).ok();
+    assert_eq!(
+        fs::read_dir(user.dir.path()).unwrap().count(),
+        3,
+        "no partial files"
+    );
     fs::create_dir(user.path("folder")).unwrap();
     user.run(&["download", "/a", "folder"]).ok();
     assert_eq!(user.read("folder/a"), b"remote");

@@ -9,6 +9,8 @@ use std::{
 use cloudstore_content::GROUP_BYTES;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admission::Admission;
+
 /// Idle buffers kept for the next group, over all streams: 8 MiB.
 const MAX_IDLE: usize = 8;
 /// Groups shorter than this get a buffer of their own size; faulting in a few pages is cheap, and
@@ -54,15 +56,12 @@ impl Pool {
 #[derive(Debug)]
 pub(super) struct Slot {
     _buffer: Option<OwnedSemaphorePermit>,
-    _stream: Arc<OwnedSemaphorePermit>,
+    _stream: Arc<Admission>,
 }
 
 impl Slot {
     /// `buffer` is `None` when the consumer asked for more than its share.
-    pub(super) fn new(
-        buffer: Option<OwnedSemaphorePermit>,
-        stream: Arc<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(super) fn new(buffer: Option<OwnedSemaphorePermit>, stream: Arc<Admission>) -> Self {
         Self {
             _buffer: buffer,
             _stream: stream,

@@ -12,9 +12,9 @@ use cloudstore_content::{Damaged, Outboard, Root, tree::group_count};
 use cloudstore_proto::file;
 use futures::TryStreamExt as _;
 use moka::future::Cache;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+mod admission;
 mod buffers;
 mod groups;
 mod pieces;
@@ -22,6 +22,7 @@ mod pieces;
 pub use pieces::{Content, Pieces};
 
 use crate::Config;
+use admission::Admissions;
 use groups::Source;
 
 /// Bytes of a value in an encoded outboard.
@@ -91,7 +92,7 @@ pub struct Reader {
     /// never go stale.
     outboards: Cache<Root, Arc<Outboard>>,
     pool: Arc<buffers::Pool>,
-    streams: Arc<Semaphore>,
+    streams: Admissions,
 }
 
 impl Reader {
@@ -110,20 +111,17 @@ impl Reader {
             staged,
             outboards: cache.build(),
             pool: Arc::default(),
-            streams: Arc::new(Semaphore::new(config.max_streams)),
+            streams: Admissions::new(config.max_streams, config.max_streams_per_account),
         }
     }
 
-    /// Finds a copy of the blob. Removing that copy afterwards does not disturb a local reader.
+    /// Finds a copy of the blob for an account that may read it. Removing that copy afterwards does
+    /// not disturb a local reader.
     ///
     /// # Errors
     /// [`Error::Gone`] when no copy is left where the blob was said to be.
-    pub async fn open(&self, blob: &Blob) -> Result<Content, Error> {
-        let stream = self
-            .streams
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Error::Overloaded)?;
+    pub async fn open(&self, account: Uuid, blob: &Blob) -> Result<Content, Error> {
+        let stream = self.streams.enter(account).ok_or(Error::Overloaded)?;
         let (source, outboard) = self.locate(blob).await?;
         Ok(Content::new(source, outboard, self.pool.clone(), stream))
     }

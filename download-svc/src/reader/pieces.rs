@@ -10,10 +10,11 @@ use std::{
 use bytes::Bytes;
 use cloudstore_content::Outboard;
 use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{
     Error,
+    admission::Admission,
     buffers::{Pool, Slot},
     groups::{Groups, Source},
 };
@@ -29,7 +30,7 @@ pub struct Content {
     pool: Arc<Pool>,
     /// [`GROUPS_PER_STREAM`] permits, shared by everything that is read from this blob.
     slots: Arc<Semaphore>,
-    stream: Arc<OwnedSemaphorePermit>,
+    stream: Arc<Admission>,
 }
 
 impl Content {
@@ -37,7 +38,7 @@ impl Content {
         source: Source,
         outboard: Arc<Outboard>,
         pool: Arc<Pool>,
-        stream: OwnedSemaphorePermit,
+        stream: Admission,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(GROUPS_PER_STREAM));
         Self {

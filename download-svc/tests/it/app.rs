@@ -222,6 +222,7 @@ pub(crate) async fn put(
     let (node, staging) = blob.staged.clone().unwrap();
     let blake3 = Bytes::copy_from_slice(&blob.root);
     let request = CommitUploadRequest {
+        precondition: None,
         id: id(Uuid::now_v7()),
         account_id: id(account),
         reserved: false,

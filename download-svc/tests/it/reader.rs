@@ -11,13 +11,17 @@ use cloudstore_download::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use crate::store::{Disk, content};
+
+/// Who reads does not matter here.
+const ANYBODY: Uuid = Uuid::nil();
 
 /// Everything of a range, keeping every piece until the end.
 async fn read(reader: &Reader, blob: &Blob, range: Range<u64>) -> Result<Vec<u8>, Error> {
     let pieces: Vec<_> = reader
-        .open(blob)
+        .open(ANYBODY, blob)
         .await?
         .read(range)
         .await?
@@ -84,7 +88,7 @@ async fn nothing_of_a_damaged_group_is_handed_out() {
     disk.damage(&blob.root, 2 * GROUP_BYTES + 77);
     let (remote, _) = disk.remote_reader();
     for reader in [disk.reader(), remote] {
-        let opened = reader.open(&blob).await.unwrap();
+        let opened = reader.open(ANYBODY, &blob).await.unwrap();
         let mut pieces = opened.read(0..blob.size).await.unwrap();
         let mut received = Vec::new();
         let error = loop {
@@ -134,7 +138,7 @@ async fn a_wrong_outboard_is_damaged() {
     let mut values = std::fs::read(&path).unwrap();
     values[40] ^= 1;
     std::fs::write(&path, values).unwrap();
-    let outcome = disk.reader().open(&blob).await;
+    let outcome = disk.reader().open(ANYBODY, &blob).await;
     assert!(matches!(
         outcome.err(),
         Some(Error::Damaged(Damaged::Outboard))
@@ -149,7 +153,7 @@ async fn a_blob_that_moves_is_found() {
     let (_, id) = staged.staged.clone().unwrap();
     let reader = disk.reader();
     // Looked up while staged, opened, then moved: the open copy stays readable.
-    let before = reader.open(&staged).await.unwrap();
+    let before = reader.open(ANYBODY, &staged).await.unwrap();
     disk.store(&content).await;
     disk.layout.remove(id).unwrap();
     let pieces = before.read(0..staged.size).await.unwrap();
@@ -159,7 +163,7 @@ async fn a_blob_that_moves_is_found() {
     // No copy left.
     disk.blobs.delete(&Key::blob(&staged.root)).await.unwrap();
     assert!(matches!(
-        reader.open(&staged).await.err(),
+        reader.open(ANYBODY, &staged).await.err(),
         Some(Error::Gone)
     ));
 }
@@ -173,7 +177,7 @@ async fn a_damaged_staged_copy_is_passed_over() {
     std::fs::write(disk.layout.data(id), b"short").unwrap();
     let reader = disk.reader();
     assert!(matches!(
-        reader.open(&staged).await.err(),
+        reader.open(ANYBODY, &staged).await.err(),
         Some(Error::Damaged(_))
     ));
     disk.store(&content).await;
@@ -186,7 +190,7 @@ async fn two_groups_in_memory_at_most() {
     let blob = disk.store(&content(8 << 20, 1)).await;
     let (reader, pulled) = disk.remote_reader();
     let mut pieces = reader
-        .open(&blob)
+        .open(ANYBODY, &blob)
         .await
         .unwrap()
         .read(0..blob.size)
@@ -207,18 +211,19 @@ async fn streams_are_bounded_and_their_places_come_back() {
     let blob = disk.store(&content(3 << 20, 1)).await;
     let config = Config {
         max_streams: 1,
+        max_streams_per_account: 1,
         ..Config::default()
     };
     let reader = Reader::new(config, disk.blobs.clone(), disk.staged());
     let mut pieces = reader
-        .open(&blob)
+        .open(ANYBODY, &blob)
         .await
         .unwrap()
         .read(0..blob.size)
         .await
         .unwrap();
     assert!(matches!(
-        reader.open(&blob).await.err(),
+        reader.open(ANYBODY, &blob).await.err(),
         Some(Error::Overloaded)
     ));
     let last = pieces
@@ -227,12 +232,12 @@ async fn streams_are_bounded_and_their_places_come_back() {
         .collect::<Vec<_>>()
         .await;
     assert!(
-        reader.open(&blob).await.is_err(),
+        reader.open(ANYBODY, &blob).await.is_err(),
         "bytes that are still to be sent hold their place"
     );
     drop((pieces, last));
     // The reading task ends by itself right after its last group.
-    while reader.open(&blob).await.is_err() {
+    while reader.open(ANYBODY, &blob).await.is_err() {
         tokio::task::yield_now().await;
     }
 }

@@ -1,11 +1,12 @@
 //! HTTP/2: streams that stall on connections that live, and connections without streams.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, routing::get};
+use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
 use bytes::Bytes;
 use cloudstore_service::listener::Limits;
 use http_body_util::StreamBody;
@@ -26,6 +27,10 @@ const SHORT: Duration = Duration::from_millis(200);
 const SMALL_WINDOW: u32 = 1024;
 /// Size of a frame: far more than the window, so that it gets stuck.
 const PIECE: usize = 256 * 1024;
+/// Header of every response: the client's address and port, which tell connections apart.
+const PEER: &str = "x-peer";
+
+type Peer = ConnectInfo<SocketAddr>;
 
 /// A client with one connection, whose windows do not open while it does not read.
 fn client(window: u32) -> Client {
@@ -52,7 +57,7 @@ impl AsRef<[u8]> for Piece {
 fn app(pieces: usize) -> (Router, oneshot::Receiver<()>) {
     let (held, free) = oneshot::channel();
     let held = Arc::new(Mutex::new(Some(Arc::new(held))));
-    let large = get(async move || {
+    let large = get(async move |ConnectInfo(peer): Peer| {
         let held = held.lock().unwrap().take().unwrap();
         let frames = tokio_stream::iter(0..pieces).map(move |_| {
             let piece = Piece {
@@ -61,11 +66,13 @@ fn app(pieces: usize) -> (Router, oneshot::Receiver<()>) {
             };
             Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_owner(piece)))
         });
-        Body::new(StreamBody::new(frames))
+        (
+            [(PEER, peer.to_string())],
+            Body::new(StreamBody::new(frames)),
+        )
     });
-    let app = Router::new()
-        .route("/", large)
-        .route("/empty", get(async || ""));
+    let empty = get(async |ConnectInfo(peer): Peer| [(PEER, peer.to_string())]);
+    let app = Router::new().route("/", large).route("/empty", empty);
     (app, free)
 }
 
@@ -93,7 +100,7 @@ async fn a_stalled_stream_is_reset_and_its_memory_freed() {
         assert!(start.elapsed() >= SHORT);
         // The connection and its other streams live on.
         let other = client.get(server.url("/empty")).send().await.unwrap();
-        assert_eq!(other.content_length(), Some(0));
+        assert_eq!(other.headers()[PEER], stalled.headers()[PEER]);
         let mut received = 0;
         let end = loop {
             match stalled.chunk().await {

@@ -194,6 +194,7 @@ impl Site {
         }
         let blake3 = Bytes::copy_from_slice(outboard.root());
         let request = CommitUploadRequest {
+            precondition: None,
             id: id(Uuid::now_v7()),
             account_id: id(self.account),
             reserved: false,
@@ -264,6 +265,7 @@ impl Site {
 
     pub(crate) async fn delete(&self, path: &str) {
         let request = DeleteRequest {
+            precondition: None,
             owner: id(self.account),
             path: path.to_owned(),
         };
