@@ -1,4 +1,5 @@
-# `make help` lists the targets. Each installs what it needs (deploy/local/setup.sh).
+# `make help` lists the targets. Those that build or test install what they need first
+# (deploy/local/setup.sh).
 SHELL := /bin/bash
 export PATH := $(or $(CLOUDSTORE_TOOLS),$(HOME)/.cache/cloudstore/tools)/bin:$(HOME)/.cargo/bin:$(PATH):/usr/sbin
 .DEFAULT_GOAL := help

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! <id>.side   0..64    header, see HEADER_MAGIC
-//!             64..128  tail record of a sequential upload (upload-svc's own business)
+//!             64..128  zeros, kept free
 //!             128..    one 32-byte group value for each group; zeros: not received
 //! ```
 //! The group values of a finished copy are its outboard. Blobs of one group need none and have

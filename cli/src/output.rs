@@ -118,15 +118,19 @@ impl Out {
                 "message": error.to_string(),
                 "problem": problem,
             });
-            self.talk(object);
+            // JSON has its own way to escape.
+            self.talk_raw(&object.to_string());
         } else {
             self.talk(format_args!("cloudstore: {error}"));
         }
     }
 
     fn talk(&self, line: impl fmt::Display) {
-        let line = line.to_string();
-        let line = format!("{}\n", escaped(&line));
+        self.talk_raw(&escaped(&line.to_string()));
+    }
+
+    fn talk_raw(&self, line: &str) {
+        let line = format!("{line}\n");
         // Nobody is left to be told when stderr is closed.
         let _ = self
             .bars

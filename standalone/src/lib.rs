@@ -1,6 +1,5 @@
-//! All of cloudstore in one process, on embedded backends: SQLite, directories of this machine, a
-//! queue in memory. The services are the ones that run distributed; [`Stack::start`] is the only place
-//! that chooses adapters.
+//! All of cloudstore in one process: SQLite, a queue in memory, and content in a directory of this
+//! machine or in an S3-compatible store. [`Stack::start`] is the only place that chooses adapters.
 
 mod config;
 mod stack;

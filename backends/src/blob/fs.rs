@@ -1,7 +1,8 @@
 //! Blobs as files in a directory of this machine.
 //!
-//! An object is visible under its final name only when all of it is there: it is written or linked
-//! in `tmp/`, flushed, and then renamed. Its directory entry is flushed before `put` returns.
+//! An object is visible under its final name only when all of it is there: a file that is complete
+//! and flushed already is linked there; anything else is written in `tmp/`, flushed, and then
+//! renamed. Its directory entry is flushed before `put` returns.
 
 use std::{
     collections::HashSet,

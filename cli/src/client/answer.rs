@@ -15,6 +15,9 @@ use crate::{error::Result, output::human_bytes};
 /// The longest JSON document that is read into memory. Beyond the longest there is: a page of
 /// 1,000 entries whose paths have 4 KiB, and the answer to a batch of as many.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// Values of a JSON document: each takes up to 72 bytes of memory, also when it has 2 on the wire.
+/// A page of 1,000 entries has 15,000.
+const MAX_VALUES: usize = 1 << 20;
 /// The longest refusal; its extensions take many times as much memory as on the wire.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
 /// A document that takes longer never ends.
@@ -67,10 +70,29 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned + Send> Answer for Json<T> {
     async fn read(response: Response) -> Result<Self, Trouble> {
         let body = whole(response, MAX_ANSWER_BYTES).await?;
+        if values(&body) > MAX_VALUES {
+            let why = format!("it has more than {MAX_VALUES} values");
+            return Err(Trouble::Garbled(why));
+        }
         serde_json::from_slice(&body)
             .map(Self)
             .map_err(|error| Trouble::Garbled(error.to_string()))
     }
+}
+
+/// Values of a JSON document, or a few more: what follows a comma, a colon or a bracket.
+fn values(document: &[u8]) -> usize {
+    let (mut count, mut quoted, mut escaped) = (1, false, false);
+    for &byte in document {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b':' | b'[' | b'{' if !quoted => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// An answer that says nothing; read to its end, so that its connection can be used again.
@@ -114,5 +136,17 @@ fn plain_problem(status: StatusCode) -> Problem {
         detail: String::new(),
         request_id: String::new(),
         extensions: serde_json::Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings_only() {
+        assert_eq!(values(b"null"), 1);
+        assert_eq!(values(br#"{"a":"x,[{:","b":[1,2]}"#), 7);
+        assert_eq!(values(br#"["\\",",\",,,"]"#), 3);
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloudstore_proto::http::{
     Account, Completed, CreateFolder, CreateUpload, CreateUploads, Created, CreatedUploads, Entry,
-    File, Listing, Login, MoveEntry, OnConflict, Proof, Register, Tokens, UploadState, Uploads,
+    File, Folder, Listing, Login, MoveEntry, OnConflict, Proof, Register, Tokens, UploadState,
+    Uploads,
 };
 use reqwest::{
     Method, Response,
@@ -16,7 +17,7 @@ use super::{
     Client,
     body::FileBody,
     encode_path,
-    wire::{Payload, Request},
+    wire::{Payload, Request, Trouble},
 };
 use crate::error::Result;
 
@@ -69,19 +70,31 @@ impl Client {
 
     /// Metadata of a file or folder, with a page of a folder's entries.
     pub(crate) async fn list(&self, path: &str, cursor: Option<&str>) -> Result<Listing> {
-        let path = format!("/api/v1/files{}", encode_path(path));
-        let mut request = Request::new(Method::GET, path).query("limit", PAGE);
+        let encoded = format!("/api/v1/files{}", encode_path(path));
+        let mut request = Request::new(Method::GET, encoded).query("limit", PAGE);
         if let Some(cursor) = cursor {
             request = request.query("cursor", cursor);
         }
-        self.fetch(request).await
+        self.about(path, self.fetch(request).await?)
     }
 
     /// Metadata only.
     pub(crate) async fn stat(&self, path: &str) -> Result<Listing> {
-        let path = format!("/api/v1/files{}", encode_path(path));
-        self.fetch(Request::new(Method::GET, path).query("limit", "1"))
-            .await
+        let encoded = format!("/api/v1/files{}", encode_path(path));
+        let request = Request::new(Method::GET, encoded).query("limit", "1");
+        self.about(path, self.fetch(request).await?)
+    }
+
+    /// What the server answers is about what it was asked for: the names of local files come from
+    /// there.
+    fn about(&self, path: &str, listing: Listing) -> Result<Listing> {
+        let (Entry::File(File { path: told, .. }) | Entry::Folder(Folder { path: told, .. })) =
+            &listing.entry;
+        if told == path {
+            return Ok(listing);
+        }
+        let why = format!("it answered a request for {path} with {told}");
+        Err(self.error(Trouble::Garbled(why)))
     }
 
     /// Creates a folder.

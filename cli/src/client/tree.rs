@@ -57,17 +57,17 @@ impl<'a> Pages<'a> {
         for entry in page.entries.iter().flatten() {
             if child_name(self.path, path_of(entry)).is_none() {
                 let path = path_of(entry);
-                return Err(self.garbled(&format!("it lists {path}, which is not in it")));
+                return Err(self.garbled(&format!("has {path} in it, which is elsewhere")));
             }
         }
         self.cursor = page.next_cursor.take();
         match &self.cursor {
             None => self.ended = true,
             Some(cursor) if !self.seen.insert(blake3::hash(cursor.as_bytes())) => {
-                return Err(self.garbled("its pages repeat without end"));
+                return Err(self.garbled("repeats its pages without end"));
             }
             Some(_) if self.seen.len() >= MAX_PAGES => {
-                return Err(self.garbled("its pages have no end"));
+                return Err(self.garbled("has pages without end"));
             }
             Some(_) => {}
         }
@@ -75,7 +75,7 @@ impl<'a> Pages<'a> {
     }
 
     fn garbled(&self, why: &str) -> crate::error::Error {
-        let why = format!("in the list of {} {why}", self.path);
+        let why = format!("the list of {} {why}", self.path);
         self.client.error(Trouble::Garbled(why))
     }
 }
@@ -155,10 +155,10 @@ async fn list(
         for entry in page.entries.unwrap_or_default() {
             if let Entry::Folder(Folder { path, .. }) = &entry {
                 if !can_be_entered(path) {
-                    return Err(pages.garbled("there is a folder that is too deep to be real"));
+                    return Err(pages.garbled("has a folder in it that is too deep to be real"));
                 }
                 if !folders.insert(path.clone()) {
-                    return Err(pages.garbled(&format!("there is {path} twice")));
+                    return Err(pages.garbled(&format!("has {path} in it twice")));
                 }
             }
             if found.send(Ok(entry)).await.is_err() {

@@ -97,7 +97,8 @@ fn here(hashes: &HashCache, local: &Path, size: u64, root: &Root) -> Result<Here
     }
     // A link is not followed when it is replaced, but a link to a device stands for the device.
     let target = fs::metadata(local).unwrap_or_else(|_| metadata.clone());
-    if let Some(kind) = special(target.file_type()) {
+    let kind = special(target.file_type()).or_else(|| stream_link(local));
+    if let Some(kind) = kind {
         let why = format!("{} is {kind}, not a regular file", local.display());
         return Err(Error::new(Exit::Failed, why)
             .advise("use `cloudstore cat` to write to a pipe or a device"));
@@ -122,6 +123,13 @@ fn special(kind: fs::FileType) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// `/dev/stdout` and the like, whatever the stream is connected to at the moment.
+fn stream_link(local: &Path) -> Option<&'static str> {
+    let target = fs::read_link(local).ok()?;
+    let is_stream = ["/proc", "/dev"].iter().any(|top| target.starts_with(top));
+    is_stream.then_some("a link to a device or a stream")
 }
 
 #[cfg(test)]
@@ -176,7 +184,10 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let link = dir.path().join("link");
         symlink("/dev/null", &link).unwrap();
-        for special in [Path::new("/dev/null"), &socket, &link, dir.path()] {
+        let stream = dir.path().join("stream");
+        symlink("/proc/self/fd/1000000", &stream).unwrap();
+        let null = Path::new("/dev/null");
+        for special in [null, &socket, &link, &stream, dir.path()] {
             for policy in POLICIES {
                 let error = find(policy, special, "new").unwrap_err();
                 assert_eq!(error.exit(), Exit::Failed, "{special:?}");

@@ -32,6 +32,8 @@ const STARTS: usize = 3;
 const ROUNDS: usize = 4;
 /// A window of a challenge is 4 KiB; more is not a challenge.
 const MAX_WINDOW: u64 = 1 << 20;
+/// A challenge has 64 windows; many more are not a challenge.
+const MAX_WINDOWS: usize = 1_024;
 
 /// How to begin.
 #[derive(Debug)]
@@ -400,6 +402,9 @@ fn proof(path: &std::path::Path, challenge: &Challenge) -> io::Result<[u8; 32]> 
     let mut nonce = [0; 32];
     hex::decode_to_slice(&challenge.nonce, &mut nonce)
         .map_err(|_| invalid("the server's challenge makes no sense"))?;
+    if challenge.windows.len() > MAX_WINDOWS {
+        return Err(invalid("the server's challenge makes no sense"));
+    }
     let file = fs::File::open(path)?;
     let mut prover = Prover::new(&nonce);
     for &[offset, len] in &challenge.windows {
@@ -411,4 +416,29 @@ fn proof(path: &std::path::Path, challenge: &Challenge) -> io::Result<[u8; 32]> 
         prover.update(&window);
     }
     Ok(prover.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_that_makes_no_sense_reads_nothing() {
+        let challenge = |nonce: &str, windows| Challenge {
+            nonce: nonce.into(),
+            windows,
+            expires_at: String::new(),
+        };
+        let nonce = "00".repeat(32);
+        for wrong in [
+            challenge("not hexadecimal", vec![[0, 1]]),
+            challenge(&nonce, vec![[0, MAX_WINDOW + 1]]),
+            challenge(&nonce, vec![[0, 1]; MAX_WINDOWS + 1]),
+        ] {
+            let error = proof(std::path::Path::new("/dev/zero"), &wrong).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+        let good = challenge(&nonce, vec![[0, 1]; MAX_WINDOWS]);
+        proof(std::path::Path::new("/dev/zero"), &good).unwrap();
+    }
 }

@@ -64,6 +64,37 @@ fn a_server_is_not_believed_to_have_what_it_says() {
 }
 
 #[test]
+fn an_upload_that_was_completed_with_other_content_starts_over() {
+    let (good, other) = (hex(b"hello"), "1".repeat(64));
+    let server =
+        Fake::start(
+            move |asked, stream| match (asked.method.as_str(), asked.path.as_str()) {
+                (_, "/api/v1/me") => answer(stream, 200, &account()),
+                (_, "/api/v1/uploads/batch") => {
+                    let results = json!({ "results": [upload("/a", 5)] });
+                    answer(stream, 200, &results)
+                }
+                (_, "/api/v1/uploads") => {
+                    let created = json!({ "status": "instant", "file": file("/a", 5, &good) });
+                    answer(stream, 201, &created)
+                }
+                ("GET", _) => {
+                    let state = json!({ "status": "completed", "file": file("/a", 5, &other) });
+                    answer(stream, 200, &state)
+                }
+                ("PUT", _) => head(stream, 204, &["Content-Length: 0"]),
+                _ => answer(stream, 503, &problem("unavailable", 503, "later")),
+            },
+        );
+    let user = User::new();
+    user.write("a", "hello");
+    let upload = ["--retries", "0", "upload", "a", "--json"];
+    server.run(&user, &upload).fails_with(6);
+    let again = server.run(&user, &upload).ok();
+    assert_eq!(again.lines()[0]["blake3"], hex(b"hello"));
+}
+
+#[test]
 fn an_answer_without_end_is_cut_off() {
     for status in [200, 404] {
         let server = Fake::start(move |_, stream| {
@@ -78,20 +109,32 @@ fn an_answer_without_end_is_cut_off() {
 }
 
 #[test]
+fn an_answer_of_very_many_values_is_not_taken_apart() {
+    let body = format!("{{\"kind\":\"file\",\"a\":[{}0]}}", "0,".repeat(2 << 20));
+    let server = Fake::start(move |_, stream| {
+        let length = format!("Content-Length: {}", body.len());
+        head(stream, 200, &["Content-Type: application/json", &length])?;
+        stream.write_all(body.as_bytes())
+    });
+    let ran = server.run(&User::new(), &["ls", "/"]).fails_with(1);
+    assert!(ran.stderr.contains("values"), "{}", ran.stderr);
+}
+
+#[test]
 fn folders_without_end_are_refused() {
     type Listing = fn(&str) -> Value;
     let endless: [(Listing, &str); 5] = [
         (
             |path| folder(path, Some(&[]), Some("same")),
-            "repeat without end",
+            "repeats its pages",
         ),
         (
             |path| folder(path, Some(&[folder("/x", None, None)]), None),
-            "not in it",
+            "elsewhere",
         ),
         (
             |path| folder(path, Some(&[file("/other/a", 1, "00")]), None),
-            "not in it",
+            "elsewhere",
         ),
         (
             |path| {
@@ -108,7 +151,7 @@ fn folders_without_end_are_refused() {
                 let child = folder(&format!("{path}/d"), None, None);
                 folder(path, Some(&[child.clone(), child]), None)
             },
-            "twice",
+            "in it twice",
         ),
     ];
     for (listing, why) in endless {
@@ -126,11 +169,22 @@ fn folders_without_end_are_refused() {
 }
 
 #[test]
+fn an_answer_about_something_else_is_refused() {
+    let server = Fake::start(|_, stream| answer(stream, 200, &file("/../../evil", 1, "00")));
+    let user = User::new();
+    for command in ["download", "stat", "ls"] {
+        let ran = server.run(&user, &[command, "/x"]).fails_with(1);
+        assert!(ran.stderr.contains("/../../evil"), "{}", ran.stderr);
+    }
+    assert_eq!(fs::read_dir(user.dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn no_text_of_a_server_reaches_the_terminal_raw() {
     let name = "/x/a\u{1b}]0;title\u{7}\r\n\u{9b}2J\u{202e}fdp";
     let server = Fake::start(move |asked, stream| {
         if asked.path.ends_with("/bad") {
-            let detail = "\u{1b}[31mred\ncloudstore: all is well";
+            let detail = "\u{1b}[31mred\ncloudstore: all is well\u{202e}";
             return answer(stream, 409, &problem("busy-not", 409, detail));
         }
         answer(
@@ -151,7 +205,15 @@ fn no_text_of_a_server_reaches_the_terminal_raw() {
     let refused = server.run(&user, &["ls", "/bad"]).fails_with(1);
     assert!(!raw(&refused.stderr), "{:?}", refused.stderr);
     assert!(refused.stderr.contains("\\u{1b}[31mred\\ncloudstore"));
-    // Programs get the name itself.
+    // Programs get the text itself.
+    let refused = server.run(&user, &["ls", "/bad", "--json"]).fails_with(1);
+    let error: Value = serde_json::from_str(&refused.stderr).unwrap();
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("all is well\u{202e}")
+    );
     let listed = server.run(&user, &["ls", "/x", "--json"]).ok();
     assert_eq!(listed.lines()[0]["path"], name);
 }

@@ -1,7 +1,7 @@
 //! A whole file in one body: hashed in order while it is written, no chunks, no resumption.
 //!
-//! Small files have no upload row and cost one transaction in all. Larger ones reserve their
-//! place in the quota before the first byte is read.
+//! Small files, and those of unknown length, have no upload row and cost one transaction in all.
+//! Larger ones reserve their place in the quota before the first byte is read.
 
 use std::{
     fs::File,
