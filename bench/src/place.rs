@@ -151,6 +151,6 @@ mod tests {
                       shm /dev/shm ramfs rw 0 0\nshm /dev/shm tmpfs rw 0 0\n";
         assert_eq!(file_system(mounts, Path::new("/dev/shm/x")), Some("tmpfs"));
         assert_eq!(file_system(mounts, Path::new("/dev/shmx")), Some("tmpfs"));
-        assert_eq!(file_system(mounts, Path::new("/work")), Some("ext4"));
+        assert_eq!(file_system(mounts, Path::new("/srv")), Some("ext4"));
     }
 }

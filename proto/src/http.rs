@@ -104,7 +104,8 @@ pub struct Account {
     pub display_name: String,
     /// Bytes the account may hold.
     pub quota_bytes: u64,
-    /// Bytes its files have.
+    /// Bytes its files have. Room of deleted files is given back in the background, within about a
+    /// second (later for very large folders).
     pub used_bytes: u64,
     /// Bytes its unfinished uploads have reserved.
     pub reserved_bytes: u64,
@@ -235,6 +236,7 @@ pub struct Challenge {
     /// 64 hexadecimal digits: the BLAKE3 key.
     pub nonce: String,
     /// Offset and length of each window; the proof is the keyed hash of their bytes in this order.
+    /// They cover all of the content when it is short or only its SHA-1 was declared.
     pub windows: Vec<[u64; 2]>,
     /// The proof is refused afterwards.
     pub expires_at: String,

@@ -36,7 +36,7 @@ use peers::{Admitted, Peers};
 use streams::{Counted, Streams};
 
 /// Read and write buffer of an HTTP/1 connection: large uploads arrive in frames up to this size.
-const HTTP1_BUFFER: usize = 512 * 1024;
+const HTTP1_BUFFER: usize = 256 * 1024;
 /// HTTP/2: bytes a client may send on one stream before the handler reads them. With a round trip
 /// of 100 ms this allows 20 MB/s; hyper's default of 64 KiB would allow 0.6 MB/s.
 const STREAM_WINDOW: u32 = 2 << 20;

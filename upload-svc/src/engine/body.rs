@@ -18,7 +18,7 @@ use super::{Error, Result};
 /// Bytes written at a time. Large enough that the hand-over between threads is noise, small
 /// enough that the bytes are still in the processor's cache when they are hashed; two of them
 /// are the memory of a stream.
-pub(crate) const BUFFER: usize = 512 * 1024;
+pub(crate) const BUFFER: usize = 256 * 1024;
 
 /// Where the bytes of one body go. Runs on a blocking thread.
 pub(crate) trait Sink: Send + 'static {
