@@ -154,6 +154,7 @@ http {{
     tcp_nodelay on;
     keepalive_requests 1000000;
     client_max_body_size 0;
+    client_body_buffer_size 1m;
     client_body_temp_path \"{dir}/temp\";
     proxy_temp_path \"{dir}/temp\";
     fastcgi_temp_path \"{dir}/temp\";

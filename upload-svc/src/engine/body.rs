@@ -10,15 +10,23 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use cloudstore_service::clock;
 use futures::{Stream, StreamExt as _};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::{JoinHandle, spawn_blocking},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Result};
 
-/// Bytes written at a time. Large enough that the hand-over between threads is noise, small
-/// enough that the bytes are still in the processor's cache when they are hashed; two of them
-/// are the memory of a stream.
+/// Bytes written at a time by most streams; two such buffers are the memory of a stream. What
+/// comes in one of them is small.
 pub(crate) const BUFFER: usize = 256 * 1024;
+/// Bytes written at a time while few streams are open: the hand-over between threads is noise then.
+const LARGE_BUFFER: usize = 1024 * 1024;
+/// Streams that may have large buffers at a time: 16 MiB of memory.
+const LARGE_STREAMS: usize = 8;
+
+static LARGE: Semaphore = Semaphore::const_new(LARGE_STREAMS);
 
 /// Where the bytes of one body go. Runs on a blocking thread.
 pub(crate) trait Sink: Send + 'static {
@@ -126,6 +134,10 @@ pub(crate) async fn pump<S: Sink>(
 
 /// The two buffers of a stream and the write that is under way.
 struct Writer<S> {
+    /// Bytes of a full buffer.
+    full: usize,
+    /// The right to large buffers.
+    _large: Option<SemaphorePermit<'static>>,
     filling: BytesMut,
     other: State<S>,
 }
@@ -142,8 +154,17 @@ enum State<S> {
 impl<S: Sink> Writer<S> {
     fn new(sink: S, expected: Option<u64>) -> Self {
         let expected = expected.and_then(|len| usize::try_from(len).ok());
-        let capacity = expected.unwrap_or(BUFFER).min(BUFFER);
+        let small = expected.is_some_and(|len| len <= LARGE_BUFFER);
+        let large = LARGE.try_acquire().ok().filter(|_| !small);
+        let full = if large.is_some() {
+            LARGE_BUFFER
+        } else {
+            BUFFER
+        };
+        let capacity = expected.unwrap_or(full).min(full);
         Self {
+            full,
+            _large: large,
             filling: BytesMut::with_capacity(capacity),
             other: State::Idle(sink, BytesMut::new()),
         }
@@ -151,10 +172,10 @@ impl<S: Sink> Writer<S> {
 
     async fn push(&mut self, mut frame: Bytes) -> Result<()> {
         while !frame.is_empty() {
-            if self.filling.len() == BUFFER {
+            if self.filling.len() == self.full {
                 self.rotate().await?;
             }
-            let room = (BUFFER - self.filling.len()).min(frame.len());
+            let room = (self.full - self.filling.len()).min(frame.len());
             self.filling.extend_from_slice(&frame[..room]);
             frame.advance(room);
         }
@@ -164,7 +185,7 @@ impl<S: Sink> Writer<S> {
     /// Waits for the write under way and starts the next one with the full buffer.
     async fn rotate(&mut self) -> Result<()> {
         let (mut sink, mut spare) = self.idle().await?;
-        spare.reserve(BUFFER);
+        spare.reserve(self.full);
         let full = std::mem::replace(&mut self.filling, spare);
         self.other = State::Writing(spawn_blocking(move || {
             sink.write(&full)?;
@@ -200,7 +221,7 @@ mod tests {
 
     impl Sink for Collect {
         fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-            assert!(bytes.len() <= BUFFER);
+            assert!(bytes.len() <= LARGE_BUFFER);
             self.0.extend_from_slice(bytes);
             Ok(())
         }
@@ -231,7 +252,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn every_byte_arrives_in_order(sizes in prop::collection::vec(0_usize..900_000, 0..6)) {
+        fn every_byte_arrives_in_order(sizes in prop::collection::vec(0_usize..1_500_000, 0..6)) {
             let frames: Vec<Vec<u8>> = sizes
                 .iter()
                 .enumerate()
@@ -283,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_write_is_reported() {
-        let frames = vec![vec![0; BUFFER]; 4];
+        let frames = vec![vec![0; LARGE_BUFFER]; 4];
         assert!(matches!(
             pump(body(frames), u64::MAX, None, Full, &Pulse::new()).await,
             Err(Error::NoSpace)

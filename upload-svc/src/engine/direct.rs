@@ -47,6 +47,8 @@ use super::{
 /// more than reading a body in vain; the quota is checked all the same when they are committed.
 const RESERVE_ABOVE: u64 = 8 << 20;
 
+/// Room set aside at a time while a body of known length arrives.
+const RESERVE_STEP: u64 = 16 << 20;
 /// Bodies of unknown length an account may send at a time.
 const MAX_GROWING: usize = 4;
 
@@ -356,6 +358,8 @@ impl Whole {
 struct WholeSink {
     layout: Layout,
     size: Option<u64>,
+    /// Bytes that room was set aside for.
+    reserved: u64,
     file: Option<File>,
     tree: TreeHasher,
     sha: Option<Hasher>,
@@ -368,6 +372,7 @@ impl WholeSink {
         Self {
             layout: draft.engine.layout.clone(),
             size,
+            reserved: 0,
             file: None,
             tree: TreeHasher::new(),
             sha: (sha1 || sha256).then(|| Hasher::new(sha1, sha256)),
@@ -377,11 +382,25 @@ impl WholeSink {
 
     fn file(&mut self) -> io::Result<&File> {
         if self.file.is_none() {
-            // What comes in one write needs no room reserved before it.
-            let reserve = self.size.filter(|size| *size > BUFFER as u64).unwrap_or(0);
-            self.file = Some(session::create_data(&self.layout, self.draft.id, reserve)?);
+            let size = self.size.unwrap_or(0);
+            self.file = Some(session::create_data(&self.layout, self.draft.id, size)?);
         }
         Ok(self.file.as_ref().expect("invariant: assigned above"))
+    }
+
+    /// Room is set aside a little ahead of the writing: all of it at once would keep the client
+    /// waiting. What comes in one write needs none.
+    fn make_room(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        let Some(size) = self.size else {
+            return session::check_room(self.file()?, len);
+        };
+        if offset + len > self.reserved && size > BUFFER as u64 {
+            let ahead = (self.reserved + RESERVE_STEP).max(offset + len).min(size);
+            let part = self.reserved..ahead;
+            session::reserve(self.file()?, part)?;
+            self.reserved = ahead;
+        }
+        Ok(())
     }
 
     fn finish(mut self, tail: &[u8]) -> Result<Whole> {
@@ -415,12 +434,8 @@ impl WholeSink {
 impl Sink for WholeSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let offset = self.tree.size();
-        let grows = self.size.is_none();
-        let file = self.file()?;
-        if grows {
-            session::check_room(file, bytes.len() as u64)?;
-        }
-        file.write_all_at(bytes, offset)?;
+        self.make_room(offset, bytes.len() as u64)?;
+        self.file()?.write_all_at(bytes, offset)?;
         self.tree.update(bytes);
         if let Some(sha) = &mut self.sha {
             sha.update(bytes);

@@ -12,6 +12,7 @@ use cloudstore_content::{
     GROUP_BYTES, GroupValue,
     tree::{self, group_len},
 };
+use rustix::fs::FallocateFlags;
 use uuid::Uuid;
 
 use super::{Facts, Session, to_index};
@@ -63,13 +64,14 @@ pub(super) fn create_files(layout: &Layout, id: Uuid, size: u64) -> io::Result<F
     // The sidecar comes first: without one nothing was acknowledged.
     let side = sidecar::create(&layout.side(id), size)?;
     let data = create_data(layout, id, size)?;
+    reserve(&data, 0..size)?;
     Ok(Files {
         data: Arc::new(data),
         side: Arc::new(side),
     })
 }
 
-/// Creates a data file at its final length, so that a full disk shows before the bytes are sent.
+/// Creates an empty data file, unless the disk has no room for so many bytes.
 pub(crate) fn create_data(layout: &Layout, id: Uuid, size: u64) -> io::Result<File> {
     let data = OpenOptions::new()
         .read(true)
@@ -78,13 +80,19 @@ pub(crate) fn create_data(layout: &Layout, id: Uuid, size: u64) -> io::Result<Fi
         .mode(MODE)
         .open(layout.data(id))?;
     check_room(&data, size)?;
-    if size > 0 {
-        match rustix::fs::fallocate(&data, rustix::fs::FallocateFlags::empty(), 0, size) {
-            Err(rustix::io::Errno::OPNOTSUPP) => data.set_len(size)?,
-            allocated => allocated?,
-        }
-    }
     Ok(data)
+}
+
+/// Sets room aside for a part of a file that is about to be written, and makes the file longer.
+pub(crate) fn reserve(data: &File, part: std::ops::Range<u64>) -> io::Result<()> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    let len = part.end - part.start;
+    match rustix::fs::fallocate(data, FallocateFlags::empty(), part.start, len) {
+        Err(rustix::io::Errno::OPNOTSUPP) => data.set_len(part.end),
+        reserved => Ok(reserved?),
+    }
 }
 
 /// Fails with `StorageFull` when the file system has no room for so many more bytes of content.

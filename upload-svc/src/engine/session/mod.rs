@@ -22,7 +22,7 @@ use cloudstore_service::clock;
 use tokio::{sync::Notify, task::spawn_blocking};
 use uuid::Uuid;
 
-pub(crate) use self::files::{Files, check_room, create_data};
+pub(crate) use self::files::{Files, check_room, create_data, reserve};
 use super::{
     Error, Result,
     body::Pulse,
