@@ -132,6 +132,19 @@ pub(crate) async fn pump<S: Sink>(
     })
 }
 
+/// The hash covers what was written, so it could not tell that a part of the body was never handed
+/// to the sink.
+///
+/// # Errors
+/// When fewer or more bytes were written than were received.
+pub(crate) fn check_whole(received: u64, written: u64) -> io::Result<()> {
+    if received == written {
+        return Ok(());
+    }
+    let lost = format!("received up to byte {received} and wrote up to byte {written}");
+    Err(io::Error::other(lost))
+}
+
 /// The two buffers of a stream and the write that is under way.
 struct Writer<S> {
     /// Bytes of a full buffer.

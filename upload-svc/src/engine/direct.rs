@@ -110,13 +110,13 @@ impl Engine {
     /// the group commit itself, which spares them two changes of thread.
     async fn keep(&self, sink: WholeSink, tail: BytesMut, len: u64) -> Result<Whole> {
         if len > FLUSH_ALONE {
-            let whole = spawn_blocking(move || sink.finish(&tail)).await;
+            let whole = spawn_blocking(move || sink.finish(&tail, len)).await;
             let whole = whole.map_err(io::Error::other)??;
             self.flush_files(&whole.data, whole.files(), len).await?;
             return Ok(whole);
         }
         let write = move || {
-            let whole = sink.finish(&tail)?;
+            let whole = sink.finish(&tail, len)?;
             let files = whole.files();
             Ok((whole, files))
         };
@@ -403,8 +403,9 @@ impl WholeSink {
         Ok(())
     }
 
-    fn finish(mut self, tail: &[u8]) -> Result<Whole> {
+    fn finish(mut self, tail: &[u8], received: u64) -> Result<Whole> {
         self.write(tail)?;
+        body::check_whole(received, self.tree.size())?;
         let outboard = std::mem::take(&mut self.tree).finish();
         let side = if outboard.values().len() > 1 {
             let path = self.layout.side(self.draft.id);

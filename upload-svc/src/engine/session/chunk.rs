@@ -141,6 +141,7 @@ struct ChunkSink {
     size: u64,
     first_group: u64,
     offset: u64,
+    end: u64,
     hasher: GroupHasher,
     values: Vec<GroupValue>,
     sha256: Option<digest::Hasher>,
@@ -158,6 +159,7 @@ impl ChunkSink {
             size: facts.size,
             first_group: groups.start as u64,
             offset: index * facts.chunk_size,
+            end: index * facts.chunk_size + facts.chunk_len(index),
             hasher: GroupHasher::new(groups.start as u64),
             values: Vec::with_capacity(groups.len()),
             sha256: check.then(|| digest::Hasher::new(false, true)),
@@ -171,6 +173,7 @@ impl ChunkSink {
 
     fn finish(mut self, session: &Session, tail: &[u8], check: Option<[u8; 32]>) -> Result<()> {
         self.write(tail)?;
+        body::check_whole(self.end, self.offset)?;
         if !self.hasher.is_empty() {
             self.end_group();
         }
