@@ -1,5 +1,6 @@
 //! Bad input, row by row: each has its documented problem, and none leaves anything behind.
 
+mod files;
 mod rows;
 
 use reqwest::Method;
@@ -16,7 +17,7 @@ async fn every_bad_input_has_its_problem_and_leaves_nothing_behind() {
         rows::json_rows(&user),
         rows::upload_rows(&user),
         rows::chunk_rows(&user, &upload),
-        rows::file_rows(&user),
+        files::file_rows(&user),
     ];
     let mut failures = Vec::new();
     for (what, request, status, slug) in rows.into_iter().flatten() {
