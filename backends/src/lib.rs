@@ -4,6 +4,7 @@
 //! suite (feature `testing`). Which adapter is used is decided in one place, `standalone`.
 
 pub mod blob;
+pub mod discovery;
 pub mod flush;
 pub mod queue;
 pub mod staging;

@@ -14,18 +14,22 @@
 //! no `.side` file.
 
 use std::{
+    fmt,
     fs::File,
     io,
+    ops::Range,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cloudstore_content::{Outboard, Root, tree::group_count};
+use futures::{StreamExt as _, stream};
 use uuid::Uuid;
 
-use crate::flush::create_dirs_durably;
+use crate::{blob::ByteStream, flush::create_dirs_durably};
 
 /// First bytes of a sidecar: name and version of the format.
 pub const HEADER_MAGIC: &[u8; 8] = b"cs-side1";
@@ -130,15 +134,71 @@ impl From<io::Error> for Error {
     }
 }
 
-/// An opened staged copy. The open file keeps the content readable when the copy is removed.
+/// An opened staged copy.
 #[derive(Clone, Debug)]
 pub struct Staged {
-    /// The content; read it at offsets.
-    pub data: Arc<File>,
-    /// Where it is, for stores that can link it.
-    pub path: PathBuf,
-    /// Verified to lead to the blob's root; the data itself is not verified by opening.
+    /// The bytes. Opening does not verify them; the outboard does, group by group.
+    pub content: Content,
+    /// Verified to lead to the blob's root.
     pub outboard: Arc<Outboard>,
+}
+
+/// Where the bytes of a staged copy are.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// On this machine. The open file keeps the content readable when the copy is removed.
+    Local {
+        /// Read it at offsets.
+        file: Arc<File>,
+        /// Where it is, for stores that can link it.
+        path: PathBuf,
+    },
+    /// On another node.
+    Remote(Arc<dyn RemoteCopy>),
+}
+
+/// A staged copy on another node.
+#[async_trait]
+pub trait RemoteCopy: Send + Sync + fmt::Debug {
+    /// Reads a non-empty range inside the content. The stream yields exactly the range or ends
+    /// with an error, also when the copy is removed meanwhile.
+    async fn read(&self, range: Range<u64>) -> Result<ByteStream, Error>;
+}
+
+impl Content {
+    /// Reads a non-empty range inside the content, wherever it is.
+    ///
+    /// # Errors
+    /// As [`RemoteCopy::read`].
+    pub async fn read(&self, range: Range<u64>) -> Result<ByteStream, Error> {
+        match self {
+            Self::Remote(copy) => copy.read(range).await,
+            Self::Local { file, .. } => Ok(read_file(file.clone(), range)),
+        }
+    }
+}
+
+/// Bytes read from a local file at a time.
+const PIECE_BYTES: u64 = 1 << 20;
+
+fn read_file(file: Arc<File>, range: Range<u64>) -> ByteStream {
+    stream::try_unfold(range, move |rest| {
+        let file = file.clone();
+        async move {
+            let len = (rest.end - rest.start).min(PIECE_BYTES);
+            if len == 0 {
+                return Ok(None);
+            }
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+                file.read_exact_at(&mut piece, rest.start)?;
+                io::Result::Ok(Bytes::from(piece))
+            });
+            let piece = read.await.map_err(io::Error::other)??;
+            Ok(Some((piece, rest.start + len..rest.end)))
+        }
+    })
+    .boxed()
 }
 
 /// Access to the staged copies of finished blobs, on whatever node they are.
@@ -203,8 +263,10 @@ fn open(layout: &Layout, id: Uuid, size: u64, root: &Root) -> Result<Staged, Err
         Outboard::decode(size, root, &values).map_err(|_| Error::Damaged)?
     };
     Ok(Staged {
-        data: Arc::new(data),
-        path,
+        content: Content::Local {
+            file: Arc::new(data),
+            path,
+        },
         outboard: Arc::new(outboard),
     })
 }

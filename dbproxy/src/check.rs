@@ -29,6 +29,21 @@ pub trait Check {
     fn check(&self) -> Result<()>;
 }
 
+/// One change of an [`ApplyRequest`] of this account.
+fn one_change(owner: &[u8], change: &Change) -> Result<()> {
+    use change::Change as Kind;
+    let (named, checked) = match &change.change {
+        Some(Kind::CreateFolder(request)) => (&request.owner, request.check()),
+        Some(Kind::Move(request)) => (&request.owner, request.check()),
+        Some(Kind::Delete(request)) => (&request.owner, request.check()),
+        None => return Err(malformed("an empty change".to_owned())),
+    };
+    if named != owner {
+        return Err(malformed("a change of another account".to_owned()));
+    }
+    checked
+}
+
 /// Rows a call may answer with or work on: 0 means the most.
 #[must_use]
 pub fn limit(requested: u32) -> u32 {
@@ -227,6 +242,18 @@ checks! {
     };
     DeleteRequest |r| id(&r.owner).and_then(|()| below_root(&r.path));
     PurgeRequest |_r| Ok(());
+    ApplyRequest |r| {
+        if r.changes.is_empty() {
+            return Err(malformed("no changes".to_owned()));
+        }
+        count("changes", r.changes.len(), MAX_BATCH)?;
+        r.changes.iter().try_for_each(|change| one_change(&r.owner, change))
+    };
+    RecordReadsRequest |r| {
+        count("counts", r.counts.len(), MAX_BATCH)?;
+        r.counts.iter().try_for_each(|count| blake3(&count.blake3))
+    };
+    HotBlobsRequest |_r| Ok(());
 
     BeginUploadsRequest |r| {
         id(&r.account_id)?;
@@ -294,7 +321,19 @@ checks! {
         count("transfers", r.blake3.len(), MAX_BATCH)?;
         r.blake3.iter().try_for_each(|digest| blake3(digest))
     };
-    ListStagedCopiesRequest |r| duration("the grace period", r.grace_ms);
+    ParkTransfersRequest |r| {
+        count("transfers", r.blake3.len(), MAX_BATCH)?;
+        r.blake3.iter().try_for_each(|digest| blake3(digest))
+    };
+    FindBlobsRequest |r| {
+        count("blobs", r.blake3.len(), MAX_BATCH)?;
+        r.blake3.iter().try_for_each(|digest| blake3(digest))
+    };
+    ListStagedCopiesRequest |r| {
+        count("nodes", r.except_nodes.len(), MAX_BATCH)?;
+        r.except_nodes.iter().try_for_each(|node| name("the node", node))?;
+        duration("the grace period", r.grace_ms)
+    };
     ForgetStagedCopiesRequest |r| {
         count("staged copies", r.blobs.len(), MAX_BATCH)?;
         r.blobs.iter().try_for_each(|blob| {

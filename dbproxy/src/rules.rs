@@ -146,6 +146,13 @@ pub fn not_found(what: &str) -> Problem {
     Problem::new(Kind::NotFound, format!("there is no such {what}"))
 }
 
+/// A problem of one of several changes that are made together.
+#[must_use]
+pub fn at_change(index: usize, problem: &Problem) -> Problem {
+    let detail = format!("change {index}: {}", problem.detail());
+    Problem::new(problem.kind(), detail).with("change", index)
+}
+
 /// A fencing token that is not the last one.
 #[must_use]
 pub fn lease_lost() -> Problem {

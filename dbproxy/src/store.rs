@@ -73,6 +73,19 @@ pub trait Store: Send + Sync {
     /// Call again while the answer says `more`.
     async fn purge(&self, request: PurgeRequest) -> Result<PurgeResponse>;
 
+    /// Several changes in one transaction: all of them, or none and the problem of the first that
+    /// fails.
+    async fn apply(&self, request: ApplyRequest) -> Result<ApplyResponse>;
+
+    /// Counts downloads for [`Store::hot_blobs`]. Only a store with a cache in front of it does.
+    async fn record_reads(&self, _request: RecordReadsRequest) -> Result<RecordReadsResponse> {
+        Ok(RecordReadsResponse {})
+    }
+    /// What is read most, best first; nothing where nobody counts.
+    async fn hot_blobs(&self, _request: HotBlobsRequest) -> Result<HotBlobsResponse> {
+        Ok(HotBlobsResponse::default())
+    }
+
     /// Decides for each entry whether and how it must be sent.
     ///
     /// The strongest declared digest looks content up, together with the size. BLAKE3 and SHA-256
@@ -123,6 +136,11 @@ pub trait Store: Send + Sync {
         &self,
         request: ReplayTransfersRequest,
     ) -> Result<ReplayTransfersResponse>;
+
+    /// Only waiting transfers; the others stay as they are.
+    async fn park_transfers(&self, request: ParkTransfersRequest) -> Result<ParkTransfersResponse>;
+    /// Which blobs have a row. Sees every write that was answered before, whatever replicas know.
+    async fn find_blobs(&self, request: FindBlobsRequest) -> Result<FindBlobsResponse>;
 
     /// Longest stored first.
     async fn list_staged_copies(

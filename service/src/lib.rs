@@ -19,6 +19,8 @@ pub mod problem;
 pub mod query;
 pub mod rpc;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tls;
 
 pub use problem::{Kind, Problem, Result};

@@ -181,6 +181,7 @@ impl Ledger {
         let request = transfer::ListStagedCopiesRequest {
             grace_ms: millis(grace),
             limit,
+            except_nodes: Vec::new(),
         };
         let answer = self
             .transfers

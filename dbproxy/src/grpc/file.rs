@@ -10,5 +10,8 @@ super::service! {
         r#move => move_entry(MoveRequest) -> Entry;
         delete => delete(DeleteRequest) -> DeleteResponse;
         purge => purge(PurgeRequest) -> PurgeResponse;
+        apply => apply(ApplyRequest) -> ApplyResponse;
+        record_reads => record_reads(RecordReadsRequest) -> RecordReadsResponse;
+        hot_blobs => hot_blobs(HotBlobsRequest) -> HotBlobsResponse;
     }
 }

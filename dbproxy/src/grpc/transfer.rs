@@ -10,6 +10,8 @@ super::service! {
         fail_transfer => fail_transfer(FailTransferRequest) -> FailTransferResponse;
         list_transfers => list_transfers(ListTransfersRequest) -> ListTransfersResponse;
         replay_transfers => replay_transfers(ReplayTransfersRequest) -> ReplayTransfersResponse;
+        park_transfers => park_transfers(ParkTransfersRequest) -> ParkTransfersResponse;
+        find_blobs => find_blobs(FindBlobsRequest) -> FindBlobsResponse;
         list_staged_copies
             => list_staged_copies(ListStagedCopiesRequest) -> ListStagedCopiesResponse;
         forget_staged_copies

@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     content,
-    error::Outcome,
+    error::{Fail, Outcome},
     rows::{EntryRow, blob_columns, entry_columns, list},
     tree::Walk,
     writer::{Command, Tx},
@@ -190,6 +190,35 @@ impl Command for DeleteRequest {
             .execute(&mut *tx.conn)
             .await?;
         Ok(DeleteResponse {})
+    }
+}
+
+#[async_trait]
+impl Command for ApplyRequest {
+    type Reply = ApplyResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<ApplyResponse> {
+        let mut entries = Vec::with_capacity(self.changes.len());
+        for (index, change) in self.changes.into_iter().enumerate() {
+            let made = match change.change {
+                Some(change::Change::CreateFolder(request)) => request.run(tx).await,
+                Some(change::Change::Move(request)) => request.run(tx).await,
+                Some(change::Change::Delete(request)) => {
+                    request.run(tx).await.map(|_| Entry::default())
+                }
+                None => Ok(Entry::default()),
+            };
+            entries.push(made.map_err(|fail| at_change(index, fail))?);
+        }
+        Ok(ApplyResponse { entries })
+    }
+}
+
+/// Says which of several changes failed.
+fn at_change(index: usize, fail: Fail) -> Fail {
+    match fail {
+        Fail::Problem(problem) => Fail::Problem(rules::at_change(index, &problem)),
+        sql => sql,
     }
 }
 

@@ -211,6 +211,7 @@ commands! {
     move_entry(MoveRequest) -> Entry = write;
     delete(DeleteRequest) -> DeleteResponse = write;
     purge(PurgeRequest) -> PurgeResponse = write;
+    apply(ApplyRequest) -> ApplyResponse = write;
 
     begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse = write;
     get_upload(GetUploadRequest) -> Upload = read;
@@ -227,6 +228,8 @@ commands! {
     fail_transfer(FailTransferRequest) -> FailTransferResponse = write;
     list_transfers(ListTransfersRequest) -> ListTransfersResponse = read;
     replay_transfers(ReplayTransfersRequest) -> ReplayTransfersResponse = write;
+    park_transfers(ParkTransfersRequest) -> ParkTransfersResponse = write;
+    find_blobs(FindBlobsRequest) -> FindBlobsResponse = read;
     list_staged_copies(ListStagedCopiesRequest) -> ListStagedCopiesResponse = read;
     forget_staged_copies(ForgetStagedCopiesRequest) -> ForgetStagedCopiesResponse = write;
     claim_garbage(ClaimGarbageRequest) -> ClaimGarbageResponse = write;

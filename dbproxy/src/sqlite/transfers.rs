@@ -3,6 +3,8 @@
 //! `transfers.due_at` is the one time that matters for a row: not before it (waiting), or the end
 //! of the lease (claimed). A parked row has none.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::BlobState, transfer::*};
@@ -266,6 +268,43 @@ impl Command for ReplayTransfersRequest {
 }
 
 #[async_trait]
+impl Command for ParkTransfersRequest {
+    type Reply = ParkTransfersResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<ParkTransfersResponse> {
+        let parked = sqlx::query(
+            "UPDATE transfers SET state = 3 /* parked */, due_at = NULL, last_error = ?1
+            WHERE state = 1 /* waiting */ AND blake3 IN (SELECT unhex(value) FROM json_each(?2))",
+        )
+        .bind(rules::truncated(&self.reason, rules::MAX_ERROR_BYTES))
+        .bind(list(&self.blake3))
+        .execute(&mut *tx.conn)
+        .await?;
+        let parked = u32::try_from(parked.rows_affected()).unwrap_or(u32::MAX);
+        Ok(ParkTransfersResponse { parked })
+    }
+}
+
+#[async_trait]
+impl Command for FindBlobsRequest {
+    type Reply = FindBlobsResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<FindBlobsResponse> {
+        let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+            "SELECT blake3 FROM blobs WHERE blake3 IN (SELECT unhex(value) FROM json_each(?))",
+        )
+        .bind(list(&self.blake3))
+        .fetch_all(&mut *tx.conn)
+        .await?;
+        let known: HashSet<_> = rows.iter().map(|(blake3,)| &blake3[..]).collect();
+        let known = self.blake3.iter().map(|blake3| known.contains(&blake3[..]));
+        Ok(FindBlobsResponse {
+            known: known.collect(),
+        })
+    }
+}
+
+#[async_trait]
 impl Command for ListStagedCopiesRequest {
     type Reply = ListStagedCopiesResponse;
 
@@ -275,9 +314,11 @@ impl Command for ListStagedCopiesRequest {
             blob_columns!(),
             " FROM blobs b
             WHERE b.stored_at <= ? AND b.staging_id IS NOT NULL AND b.state = 3 /* stored */
+                AND b.node NOT IN (SELECT value FROM json_each(?))
             ORDER BY b.stored_at LIMIT ?"
         ))
         .bind(tx.now - self.grace_ms)
+        .bind(serde_json::Value::from(self.except_nodes).to_string())
         .bind(check::limit(self.limit))
         .fetch_all(&mut *tx.conn)
         .await?;

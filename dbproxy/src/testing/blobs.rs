@@ -123,7 +123,11 @@ pub async fn garbage(f: Fixture) {
 pub async fn staged_copies(f: Fixture) {
     let owner = f.account(1 << 20).await;
     let list = async |grace_ms: i64| {
-        let request = ListStagedCopiesRequest { grace_ms, limit: 0 };
+        let request = ListStagedCopiesRequest {
+            grace_ms,
+            limit: 0,
+            except_nodes: Vec::new(),
+        };
         f.store.list_staged_copies(request).await.unwrap().blobs
     };
     let forget = async |blobs: Vec<Blob>| {

@@ -3,7 +3,10 @@
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::{Buf as _, Bytes};
-use cloudstore_backends::blob::{self, BlobStore, ByteStream, Key};
+use cloudstore_backends::{
+    blob::{self, BlobStore, ByteStream, Key},
+    staging::RemoteCopy,
+};
 use cloudstore_content::{Damaged, GROUP_BYTES, Outboard, tree::group_len};
 use futures::StreamExt as _;
 
@@ -20,6 +23,14 @@ pub(super) enum Source {
     Local(Arc<File>),
     /// An object that is streamed from elsewhere.
     Remote(Arc<dyn BlobStore>, Key),
+    /// A staged copy on another node.
+    Node(Arc<dyn RemoteCopy>),
+}
+
+/// The bytes of some groups.
+fn whole_groups(groups: &Range<u64>, outboard: &Outboard) -> Range<u64> {
+    let end = (groups.end * GROUP_BYTES).min(outboard.size());
+    groups.start * GROUP_BYTES..end
 }
 
 /// Reads the groups that a range touches, in order.
@@ -48,9 +59,15 @@ impl Groups {
         let ahead = outboard.groups_of(range.clone());
         let input = match source {
             Source::Local(file) => Input::File(file.clone()),
+            Source::Node(copy) => {
+                let stream = copy.read(whole_groups(&ahead, &outboard)).await?;
+                Input::Frames(Frames {
+                    stream,
+                    rest: Bytes::new(),
+                })
+            }
             Source::Remote(store, key) => {
-                let end = (ahead.end * GROUP_BYTES).min(outboard.size());
-                let groups = ahead.start * GROUP_BYTES..end;
+                let groups = whole_groups(&ahead, &outboard);
                 let stream = store.get(key, groups).await.map_err(|error| match error {
                     // The object is shorter than the blob.
                     blob::Error::Range => damaged(&outboard, Damaged::Group(ahead.end - 1)),

@@ -84,6 +84,16 @@ impl From<blob::Error> for Error {
     }
 }
 
+impl From<staging::Error> for Error {
+    fn from(error: staging::Error) -> Self {
+        match error {
+            staging::Error::NotFound => Self::Gone,
+            staging::Error::Damaged => Self::Damaged(Damaged::Outboard),
+            error => Self::Unavailable(Box::new(error)),
+        }
+    }
+}
+
 /// Opens blobs.
 pub struct Reader {
     blobs: Arc<dyn BlobStore>,
@@ -133,7 +143,13 @@ impl Reader {
             return self.open_stored(blob).await;
         };
         let failure = match self.staged.open(node, *id, blob.size, &blob.root).await {
-            Ok(staged) => return Ok((Source::Local(staged.data), staged.outboard)),
+            Ok(staged) => {
+                let source = match staged.content {
+                    staging::Content::Local { file, .. } => Source::Local(file),
+                    staging::Content::Remote(copy) => Source::Node(copy),
+                };
+                return Ok((source, staged.outboard));
+            }
             Err(failure) => failure,
         };
         if !matches!(failure, staging::Error::NotFound) {

@@ -285,6 +285,7 @@ pub(crate) async fn transfer(channel: &Channel, disk: &Disk, blob: &Blob, conten
     let list = ListStagedCopiesRequest {
         grace_ms: 0,
         limit: 100,
+        except_nodes: Vec::new(),
     };
     let blobs = transfers
         .list_staged_copies(list)

@@ -2,12 +2,11 @@
 //!
 //! A challenge can be answered once, within [`TTL`]. Whoever fails uploads the bytes.
 
-use std::{os::unix::fs::FileExt as _, sync::Arc, time::Duration};
+use std::{ops::Range, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use cloudstore_backends::{
-    blob::{BlobStore, Key},
-    staging::{self, StagedBlobs},
+    blob::{BlobStore, ByteStream, Key},
+    staging::{self, RemoteCopy, StagedBlobs},
 };
 use cloudstore_content::{
     Root,
@@ -110,7 +109,7 @@ impl Content {
         if let Ok(staging_id) = Uuid::from_slice(&blob.staging_id) {
             let size = unsigned(blob.size);
             match self.staged.open(&blob.node, staging_id, size, &root).await {
-                Ok(copy) => return from_file(challenge.clone(), copy.data).await,
+                Ok(copy) => return from_staged(challenge, copy.content).await,
                 // It was stored meanwhile.
                 Err(staging::Error::NotFound) => {}
                 Err(error) => return Err(error.into()),
@@ -120,24 +119,48 @@ impl Content {
         if let Some(file) = self.blobs.open_local(&key).await? {
             return from_file(challenge.clone(), Arc::new(file)).await;
         }
-        let windows = stream::iter(challenge.windows.clone())
-            .map(|(offset, len)| self.blobs.get(&key, offset..offset + len))
-            .buffered(READS);
-        let prover = windows
-            .map_err(ReadError::from)
-            .try_fold(
-                Prover::new(&challenge.nonce),
-                |mut prover, mut window| async move {
-                    while let Some(piece) = window.next().await {
-                        let piece: Bytes = piece?;
-                        prover.update(&piece);
-                    }
-                    Ok(prover)
-                },
-            )
-            .await?;
-        Ok(prover.finish())
+        answer(challenge, Origin::Store(self.blobs.clone(), key)).await
     }
+}
+
+async fn from_staged(
+    challenge: &Challenge,
+    content: staging::Content,
+) -> Result<[u8; 32], ReadError> {
+    match content {
+        staging::Content::Local { file, .. } => from_file(challenge.clone(), file).await,
+        staging::Content::Remote(copy) => answer(challenge, Origin::Node(copy)).await,
+    }
+}
+
+/// Where windows are read that are not on this machine.
+#[derive(Clone)]
+enum Origin {
+    Store(Arc<dyn BlobStore>, Key),
+    Node(Arc<dyn RemoteCopy>),
+}
+
+impl Origin {
+    async fn read(self, window: Range<u64>) -> Result<ByteStream, ReadError> {
+        Ok(match self {
+            Self::Store(store, key) => store.get(&key, window).await?,
+            Self::Node(copy) => copy.read(window).await?,
+        })
+    }
+}
+
+/// The answer to a challenge, from windows that are read side by side from elsewhere.
+async fn answer(challenge: &Challenge, origin: Origin) -> Result<[u8; 32], ReadError> {
+    let mut windows = stream::iter(challenge.windows.clone())
+        .map(|(offset, len)| origin.clone().read(offset..offset + len))
+        .buffered(READS);
+    let mut prover = Prover::new(&challenge.nonce);
+    while let Some(mut window) = windows.try_next().await? {
+        while let Some(piece) = window.try_next().await? {
+            prover.update(&piece);
+        }
+    }
+    Ok(prover.finish())
 }
 
 async fn from_file(challenge: Challenge, file: Arc<std::fs::File>) -> Result<[u8; 32], ReadError> {
