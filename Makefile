@@ -3,28 +3,40 @@
 SHELL := /bin/bash
 export PATH := $(or $(CLOUDSTORE_TOOLS),$(HOME)/.cache/cloudstore/tools)/bin:$(HOME)/.cargo/bin:$(PATH):/usr/sbin
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench fmt clean
+# The stack's programs, and the client to talk to it.
+programs := -p cloudstore-account -p cloudstore-upload -p cloudstore-download -p cloudstore-transfer -p cloudstore-dbproxy -p cloudstore
+.PHONY: help run stack stack-down stack-status check test bench fmt clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: ## Set everything up and run the main job on the embedded default
 	@deploy/local/setup.sh build
 	cargo build --release --locked -p cloudstore
 	deploy/local/main-job.sh
 
+stack: ## Run the whole cloudstore on this machine: real servers, two of each service, the gateway
+	@deploy/local/setup.sh build stack
+	cargo build --release --locked $(programs)
+	deploy/local/stack.sh up
+
+stack-down: ## Stop all of it; its data stays
+	@deploy/local/stack.sh down
+
+stack-status: ## What of it runs and is ready
+	@deploy/local/stack.sh status
+
 check: ## Format, lints, docs, dependency rules, unit tests
 	@deploy/local/setup.sh check
-	@deploy/local/setup.sh test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --locked --document-private-items
 	cargo deny --offline --log-level error check bans licenses sources
 	cargo nextest run --workspace --locked --lib --bins
 
-test: ## Every test: unit, property, contract, end to end, kill -9, full disk
+test: ## Every test: unit, property, contract, real servers, end to end, the main job, faults
 	@deploy/local/setup.sh test
-	cargo nextest run --workspace --locked
+	@deploy/local/test.sh
 
 bench: ## Measure against nginx in the same run; writes bench/RESULTS.md
 	@deploy/local/setup.sh bench
@@ -34,6 +46,7 @@ bench: ## Measure against nginx in the same run; writes bench/RESULTS.md
 fmt: ## Format the sources
 	cargo fmt --all
 
-clean: ## Remove build output and what `make run` left
+clean: ## Remove build output, what `make run` left, and the stack with its data
+	@deploy/local/stack.sh clean
 	cargo clean
 	rm -rf .run

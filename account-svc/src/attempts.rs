@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cloudstore_service::{Kind, Problem, Result, cache::Generations};
+use cloudstore_service::{Kind, Problem, Result, cache::Generations, settings::Settings};
 use tokio::time::Instant;
 
 /// Usernames in each of the two generations of the memory. Pushing one out takes as many logins,
@@ -15,9 +15,10 @@ const REMEMBERED: usize = 16_384;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A bucket of attempts for each username; it holds a minute's worth and refills steadily.
-#[derive(Debug)]
 pub(crate) struct Attempts {
+    /// Unless the operator has set something else for now.
     per_minute: u32,
+    settings: Settings,
     buckets: Mutex<Generations<String, Bucket>>,
 }
 
@@ -28,10 +29,11 @@ struct Bucket {
 }
 
 impl Attempts {
-    pub(crate) fn new(per_minute: NonZeroU32) -> Self {
+    pub(crate) fn new(per_minute: NonZeroU32, settings: Settings) -> Self {
         let buckets = Mutex::new(Generations::new(REMEMBERED));
         Self {
             per_minute: per_minute.get(),
+            settings,
             buckets,
         }
     }
@@ -60,7 +62,7 @@ impl Attempts {
 
     fn change<T>(&self, username: &str, change: impl FnOnce(&mut Bucket, f64) -> T) -> T {
         let key = username.to_ascii_lowercase();
-        let full = f64::from(self.per_minute);
+        let full = f64::from(self.settings.login_per_minute(self.per_minute));
         let per_second = full / MINUTE.as_secs_f64();
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     fn attempts() -> Attempts {
-        Attempts::new(NonZeroU32::new(3).unwrap())
+        Attempts::new(NonZeroU32::new(3).unwrap(), Settings::fixed())
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,10 +15,9 @@ use cloudstore_service::{
     Problem, Result,
     auth::{ACCESS_TOKEN_TTL, AUDIENCE, Claims, ISSUER, LEEWAY},
     clock,
+    jwt::{self, KeyPair},
     rpc::{self, Channel},
 };
-use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,13 +36,7 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Signer {
     store: AccountStoreClient<Channel>,
     rotation: Duration,
-    current: Arc<RwLock<Arc<Pair>>>,
-}
-
-struct Pair {
-    kid: String,
-    private: EncodingKey,
-    public: [u8; 32],
+    current: Arc<RwLock<Arc<KeyPair>>>,
 }
 
 /// A JSON Web Key Set (RFC 7517, RFC 8037).
@@ -73,7 +66,7 @@ impl Signer {
         rotation: Duration,
         shutdown: CancellationToken,
     ) -> Result<Self> {
-        let pair = Pair::generate()?;
+        let pair = generate()?;
         publish(
             &store,
             &pair,
@@ -107,7 +100,7 @@ impl Signer {
 
     /// Publishes first and signs afterwards, so that every signature can be verified.
     async fn rotate(&self) -> Result<()> {
-        let pair = Pair::generate()?;
+        let pair = generate()?;
         publish(&self.store, &pair, self.rotation, None).await?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair);
         Ok(())
@@ -126,9 +119,7 @@ impl Signer {
             nbf: now,
             exp: now + ACCESS_TOKEN_TTL.as_secs(),
         };
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(pair.kid.clone());
-        jsonwebtoken::encode(&header, &claims, &pair.private).map_err(Problem::internal)
+        pair.sign(&claims).map_err(Problem::internal)
     }
 
     /// Every published key, of all instances of this service.
@@ -149,26 +140,15 @@ impl Signer {
     }
 }
 
-impl Pair {
-    fn generate() -> Result<Self> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| Problem::internal(error.to_string()))?;
-        let key = SigningKey::from_bytes(&seed);
-        let der = key
-            .to_pkcs8_der()
-            .map_err(|error| Problem::internal(error.to_string()))?;
-        Ok(Self {
-            kid: Uuid::now_v7().to_string(),
-            private: EncodingKey::from_ed_der(der.as_bytes()),
-            public: key.verifying_key().to_bytes(),
-        })
-    }
+fn generate() -> Result<KeyPair> {
+    let seed = jwt::random_seed().map_err(Problem::internal)?;
+    Ok(KeyPair::from_seed(Uuid::now_v7().to_string(), &seed))
 }
 
 /// Publishes the public half, trying again until `until`, or for ever.
 async fn publish(
     store: &AccountStoreClient<Channel>,
-    pair: &Pair,
+    pair: &KeyPair,
     rotation: Duration,
     until: Option<Instant>,
 ) -> Result<()> {
@@ -177,14 +157,14 @@ async fn publish(
     loop {
         let life_ms = i64::try_from(life.as_millis()).map_err(Problem::internal)?;
         let key = PublicKey {
-            kid: pair.kid.clone(),
-            public_key: pair.public.to_vec().into(),
+            kid: pair.kid().to_owned(),
+            public_key: pair.public().to_vec().into(),
             expires_at_ms: clock::now_ms() + life_ms,
         };
         let request = rpc::deadline(PublishKeyRequest { key: Some(key) });
         match store.clone().publish_key(request).await {
             Ok(_) => {
-                tracing::info!(kid = pair.kid, "signing key published");
+                tracing::info!(kid = pair.kid(), "signing key published");
                 return Ok(());
             }
             Err(status) if until.is_some_and(|until| Instant::now() + pause > until) => {

@@ -16,7 +16,7 @@ mod sessions;
 use std::sync::Arc;
 
 use axum::Router;
-use cloudstore_service::{Result, auth::Verifier, rpc::Channel};
+use cloudstore_service::{Result, auth::Verifier, rpc::Channel, settings::Settings};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -24,7 +24,7 @@ pub use config::Config;
 /// The service's routes, to be merged and passed to `cloudstore_service::http::finish`.
 ///
 /// Publishes a new signing key first, and goes on to replace it in the background until
-/// `shutdown`. `channel` leads to dbproxy.
+/// `shutdown`. `channel` leads to dbproxy. What operators set at run time goes before `config`.
 ///
 /// # Errors
 /// When dbproxy does not take the key within half a minute.
@@ -32,12 +32,17 @@ pub async fn router(
     config: Config,
     channel: Channel,
     verifier: Verifier,
+    settings: Settings,
     shutdown: CancellationToken,
 ) -> Result<Router> {
     let store = cloudstore_proto::account::account_store_client::AccountStoreClient::new(channel);
-    let signer = keys::Signer::start(store.clone(), config.key_rotation(), shutdown).await?;
-    let passwords = password::Passwords::new(config.hash_concurrency(), config.hash_queue)?;
-    let attempts = attempts::Attempts::new(config.login_attempts_per_minute);
+    let rotation = config.key_rotation();
+    let signer = keys::Signer::start(store.clone(), rotation, shutdown.clone()).await?;
+    let concurrency = config.hash_concurrency();
+    let passwords = password::Passwords::new(concurrency, config.hash_queue)?;
+    let follow = passwords.clone().follow(settings.clone(), concurrency);
+    tokio::spawn(async move { shutdown.run_until_cancelled(follow).await });
+    let attempts = attempts::Attempts::new(config.login_attempts_per_minute, settings);
     let app = routes::App {
         accounts: Arc::new(accounts::Accounts::new(
             store.clone(),

@@ -7,7 +7,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use cloudstore_service::{Kind, Problem, Result};
+use cloudstore_service::{Kind, Problem, Result, settings::Settings};
 use tokio::sync::Semaphore;
 
 use crate::fields::MAX_PASSWORD;
@@ -42,6 +42,29 @@ impl Passwords {
             nobody: hash(&argon2, "the password of nobody")?.into(),
             argon2,
         })
+    }
+
+    /// Changes how many are hashed at once as operators set it, for ever. `default` counts while
+    /// nothing is set, and was the number at the start.
+    pub(crate) async fn follow(self, mut settings: Settings, default: usize) {
+        let mut size = default.max(1);
+        loop {
+            let wanted = settings.argon2_concurrency(default).max(1);
+            if wanted > size {
+                self.places.add_permits(wanted - size);
+                self.turns.add_permits(wanted - size);
+            }
+            for _ in wanted..size {
+                // As running ones end.
+                for permits in [&self.turns, &self.places] {
+                    if let Ok(permit) = permits.acquire().await {
+                        permit.forget();
+                    }
+                }
+            }
+            size = wanted;
+            settings.changed().await;
+        }
     }
 
     /// The hash to store, in PHC format with its salt.

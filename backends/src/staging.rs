@@ -1,5 +1,6 @@
 //! Staged copies: content that is complete (or on its way) on a staging node and not yet in
-//! durable storage.
+//! durable storage. [`LocalStaging`] is this machine's directory, [`HttpStaging`] reaches those of
+//! every node through their upload-svc.
 //!
 //! Layout of a staging directory: `<id>.data` holds the bytes at their final offsets, `<id>.side`
 //! the facts that belong to them. Only upload-svc writes there; this module is what the other
@@ -30,6 +31,15 @@ use futures::{StreamExt as _, stream};
 use uuid::Uuid;
 
 use crate::{blob::ByteStream, flush::create_dirs_durably};
+
+mod http;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use http::HttpStaging;
+
+/// Makes service tokens: the audience in, a token out that the audience accepts from this process.
+pub type Tokens = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// First bytes of a sidecar: name and version of the format.
 pub const HEADER_MAGIC: &[u8; 8] = b"cs-side1";
@@ -180,34 +190,40 @@ impl Content {
 
 /// Bytes read from a local file at a time.
 const PIECE_BYTES: u64 = 1 << 20;
+/// Pieces of a file in memory: the next one is read while one is on its way.
+const PIECES: usize = 2;
 
 fn read_file(file: Arc<File>, range: Range<u64>) -> ByteStream {
-    stream::try_unfold(range, move |rest| {
-        let file = file.clone();
-        async move {
-            let len = (rest.end - rest.start).min(PIECE_BYTES);
-            if len == 0 {
-                return Ok(None);
-            }
-            let read = tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-                file.read_exact_at(&mut piece, rest.start)?;
-                io::Result::Ok(Bytes::from(piece))
-            });
-            let piece = read.await.map_err(io::Error::other)??;
-            Ok(Some((piece, rest.start + len..rest.end)))
-        }
-    })
-    .boxed()
+    let count = (range.end - range.start).div_ceil(PIECE_BYTES);
+    let pieces = (0..count).map(move |index| {
+        let start = range.start + index * PIECE_BYTES;
+        start..(start + PIECE_BYTES).min(range.end)
+    });
+    stream::iter(pieces)
+        .map(move |piece| read_piece(file.clone(), piece))
+        .buffered(PIECES)
+        .boxed()
+}
+
+async fn read_piece(file: Arc<File>, piece: Range<u64>) -> io::Result<Bytes> {
+    let read = tokio::task::spawn_blocking(move || {
+        let len = usize::try_from(piece.end - piece.start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, piece.start)?;
+        Ok(Bytes::from(bytes))
+    });
+    read.await.map_err(io::Error::other)?
 }
 
 /// Access to the staged copies of finished blobs, on whatever node they are.
 #[async_trait]
 pub trait StagedBlobs: Send + Sync {
-    /// Opens the staged copy of a blob.
+    /// Opens the staged copy of a blob: it is there, has its length, and its group values lead to
+    /// the root. The content itself is not read.
     async fn open(&self, node: &str, id: Uuid, size: u64, root: &Root) -> Result<Staged, Error>;
 
-    /// Removes staged copies; those that are gone already are fine.
+    /// Removes staged copies; those that are gone already are fine. One that cannot be removed
+    /// does not keep the others.
     async fn remove(&self, node: &str, ids: &[Uuid]) -> Result<(), Error>;
 }
 

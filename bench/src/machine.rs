@@ -8,7 +8,7 @@ use crate::{
     process::status_bytes,
     rows::{Bench, Sizes},
     series::mebibytes,
-    servers::nginx,
+    servers::{garage, nginx},
 };
 
 /// Said of what cannot be found out.
@@ -26,6 +26,8 @@ pub(crate) struct Fact {
 pub(crate) fn facts(bench: &Bench) -> Vec<Fact> {
     let Sizes { runs, .. } = bench.sizes;
     let cores = thread::available_parallelism().map_or(0, usize::from);
+    let [garage, rclone] = garage::versions();
+    let unknown = || UNKNOWN.to_owned();
     let facts = [
         ("date", date()),
         ("commit", commit()),
@@ -46,6 +48,8 @@ pub(crate) fn facts(bench: &Bench) -> Vec<Fact> {
             "nginx",
             nginx::version(&bench.nginx).unwrap_or_else(|_| UNKNOWN.to_owned()),
         ),
+        ("garage", garage.unwrap_or_else(unknown)),
+        ("rclone", rclone.unwrap_or_else(unknown)),
         ("runs", runs.to_string()),
     ];
     facts.map(|(name, value)| Fact { name, value }).into()

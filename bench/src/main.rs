@@ -1,4 +1,4 @@
-//! Measures cloudstore side by side with nginx and says whether it is fast and small enough.
+//! Measures cloudstore side by side with nginx and rclone and says whether it is fast and small enough.
 //!
 //! `make bench` runs it with optimised builds of both. The table goes to standard output, what
 //! happens meanwhile to standard error; a complete run also rewrites `bench/RESULTS.md`.
@@ -50,7 +50,7 @@ const QUICK_RUNS: usize = 2;
 /// Random bytes that large contents are made of: more than any cache holds.
 const BULK_BYTES: usize = 512 << 20;
 
-/// Measure cloudstore against nginx
+/// Measure cloudstore against nginx and rclone
 #[derive(Debug, Parser)]
 #[command(name = "cloudstore-bench")]
 struct Args {

@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Uploads(UploadsArgs),
     /// Compare local files with the server by content
     Verify(VerifyArgs),
+    /// For operators: see and steer what happens behind the scenes
+    Admin(crate::commands::admin::AdminArgs),
     /// Write a completion script for a shell to stdout
     Completions(CompletionsArgs),
 }

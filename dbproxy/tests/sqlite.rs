@@ -39,12 +39,13 @@ macro_rules! topics {
 
 topics! {
     accounts sessions keys
-    files folders listings
+    files folders listings changes
     uploads expiry quota staging
     instant lookups conflicts repeated_calls
-    purge garbage staged_copies
-    transfers leases parked_copies
+    purge garbage staged_copies other_nodes known_blobs
+    transfers leases parked_copies parking
     many_references quota_under_load removal_against_references
+    same_content_of_two quota_of_two removal_against_instant
 }
 
 /// What was answered is there after the process is gone, without an orderly end.

@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# The main job on real input: serve, register, upload the whole Rust toolchain, be killed in the
-# middle, restart, finish by running the same command again, see a second upload that sends
-# nothing, download everything and compare. On a terminal the server keeps running afterwards.
+# The main job on real input: register, upload the whole Rust toolchain, kill the server in the
+# middle, restart it, finish by running the same command again, see a second upload that sends
+# nothing, download everything and compare.
+#   main-job.sh [TREE]            on the embedded default; on a terminal it keeps running afterwards
+#   main-job.sh --stack [TREE]    on the running stack (stack.sh up); both upload-svc are killed, one
+#                                 after the other
+# CLOUDSTORE_BIN has the programs (target/release).
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../.."
 
-bin=$PWD/target/release/cloudstore
+on_stack=
+[ "${1:-}" = --stack ] && on_stack=yes && shift
+bin=$(cd "${CLOUDSTORE_BIN:-target/release}" && pwd)/cloudstore
 run=$PWD/.run
 source_tree=${1:-$(rustc --print sysroot)}
-# Kill the server once the account holds this many bytes: in the middle of the upload.
-kill_at=$((300 << 20))
 address=127.0.0.1:0
 [ -t 1 ] && address=127.0.0.1:${PORT:-8080}
 
@@ -17,12 +22,22 @@ server=
 log=$run/server.log
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf 'main job FAILED: %s\n' "$*" >&2; [ -f "$log" ] && tail -20 "$log" >&2; exit 1; }
-cleanup() { [ -n "$server" ] && kill "$server" 2>/dev/null; wait 2>/dev/null || true; }
+cleanup() {
+    [ -n "$server" ] && kill "$server" 2>/dev/null
+    [ -z "$on_stack" ] || "$here/stack.sh" start upload-1 upload-2
+    wait 2>/dev/null || true
+}
 trap cleanup EXIT
 
 # Everything of this run, the client's configuration included, stays below .run.
 rm -rf "$run" && mkdir -p "$run"
 export XDG_CONFIG_HOME=$run/config XDG_STATE_HOME=$run/state
+
+# The server is killed once the account holds these bytes: in the middle of the upload. Of the two
+# of the stack each gets its turn.
+size=$(du -sb "$source_tree" | cut -f1)
+kill_at=($((size / 3)))
+[ -z "$on_stack" ] || kill_at=($((size / 4)) $((size / 2)))
 
 start_server() {
     : >"$run/ready"
@@ -38,28 +53,54 @@ start_server() {
     address=${CLOUDSTORE_SERVER#http://}
 }
 
+# kill_and_restart NUMBER: kill -9 of the server, or of that upload-svc, which is soon back.
+kill_and_restart() {
+    if [ -n "$on_stack" ]; then
+        "$here/stack.sh" kill "upload-$1"
+        say "killed upload-$1 (kill -9) after $((SECONDS - started)) s"
+        "$here/stack.sh" start "upload-$1" || fail "upload-$1 does not come back"
+    else
+        kill -9 "$server"
+        say "killed the server (kill -9) after $((SECONDS - started)) s"
+        wait "$server" 2>/dev/null || true
+        start_server
+    fi
+    say "restarted; the upload goes on"
+}
+
 # field NAME: a number from the JSON lines on standard input, the last one that has it.
 field() { grep -o "\"$1\":[0-9.]*" | tail -1 | cut -d: -f2; }
 
-start_server
+user=demo
+if [ -n "$on_stack" ]; then
+    # The stack may hold this content, and an account of this name, from another run.
+    # shellcheck source-path=SCRIPTDIR source=servers.env
+    . "$here/servers.env"
+    export CLOUDSTORE_SERVER=$GATEWAY_URL
+    user=demo-$(date +%s)-$$
+    cp -r "$source_tree" "$run/source"
+    source_tree=$run/source
+    find "$source_tree" -type f -exec sh -c 'user=$1; shift; for file; do chmod u+w "$file"; printf %s "$user" >>"$file"; done' - "$user" {} +
+else
+    start_server
+fi
 say "serving at $CLOUDSTORE_SERVER"
 password=$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')
-printf '%s' "$password" | "$bin" register demo --password-stdin >/dev/null
-printf '%s' "$password" | "$bin" login demo --password-stdin >/dev/null
+printf '%s' "$password" | "$bin" register "$user" --password-stdin >/dev/null
+printf '%s' "$password" | "$bin" login "$user" --password-stdin >/dev/null
 
 say "uploading $source_tree ($(du -sh "$source_tree" | cut -f1), $(find "$source_tree" -type f | wc -l) files)"
 started=$SECONDS
 "$bin" upload "$source_tree/" --to /toolchain --json >"$run/upload-1.json" 2>"$run/upload-1.log" &
 client=$!
-while [ "$("$bin" whoami --json | field used_bytes)" -lt "$kill_at" ]; do
-    kill -0 "$client" 2>/dev/null || fail "the upload ended before the server could be killed in the middle of it"
-    sleep 0.1
+turn=0
+for bytes in "${kill_at[@]}"; do
+    while [ "$("$bin" whoami --json | field used_bytes)" -lt "$bytes" ]; do
+        kill -0 "$client" 2>/dev/null || fail "the upload ended before the server could be killed in the middle of it"
+        sleep 0.1
+    done
+    kill_and_restart $((turn += 1))
 done
-kill -9 "$server"
-say "killed the server (kill -9) after $((SECONDS - started)) s"
-wait "$server" 2>/dev/null || true
-start_server
-say "restarted; the upload goes on"
 wait "$client" || true
 # The same command again finishes what is left.
 "$bin" upload "$source_tree/" --to /toolchain --json >"$run/upload-2.json" || fail "the upload did not finish"
@@ -81,7 +122,7 @@ say "downloaded and compared (diff -r) in $((SECONDS - started)) s: identical"
 rm -rf "$run/downloaded"
 
 say "main job done"
-if [ -t 1 ]; then
+if [ -t 1 ] && [ -z "$on_stack" ]; then
     printf 'still serving at %s\nlogin:    demo\npassword: %s\nclient:   XDG_CONFIG_HOME=%s %s --server %s ls\nCtrl-C stops it.\n' \
         "$CLOUDSTORE_SERVER" "$password" "$XDG_CONFIG_HOME" "$bin" "$CLOUDSTORE_SERVER"
     wait "$server"

@@ -59,6 +59,42 @@ impl Catalog {
             .into_inner())
     }
 
+    /// Tells what was read, and how often.
+    pub(crate) async fn record_reads(&self, counts: Vec<(Bytes, u32)>) -> Result<()> {
+        let counts = counts
+            .into_iter()
+            .map(|(blake3, reads)| file::ReadCount { blake3, reads });
+        let request = file::RecordReadsRequest {
+            counts: counts.collect(),
+        };
+        self.client.clone().record_reads(deadline(request)).await?;
+        Ok(())
+    }
+
+    /// What is read most on all nodes, best first.
+    pub(crate) async fn hot_blobs(&self, limit: u32) -> Result<Vec<Bytes>> {
+        let request = deadline(file::HotBlobsRequest { limit });
+        let hot = self.client.clone().hot_blobs(request).await?.into_inner();
+        Ok(hot.blobs.into_iter().map(|blob| blob.blake3).collect())
+    }
+
+    /// Several changes, all or none.
+    pub async fn apply(
+        &self,
+        owner: Uuid,
+        changes: Vec<file::change::Change>,
+    ) -> Result<Vec<file::Entry>> {
+        let changes = changes.into_iter().map(|change| file::Change {
+            change: Some(change),
+        });
+        let request = file::ApplyRequest {
+            owner: id(owner),
+            changes: changes.collect(),
+        };
+        let applied = self.client.clone().apply(deadline(request)).await?;
+        Ok(applied.into_inner().entries)
+    }
+
     /// A folder and a page of what is in it; `not-a-folder` for a file.
     pub async fn list(&self, owner: Uuid, path: &str, page: Page) -> Result<file::ListResponse> {
         let request = file::ListRequest {

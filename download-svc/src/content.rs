@@ -5,6 +5,7 @@ use std::{ops::Range, time::Duration};
 
 use cloudstore_proto::{convert, file};
 use cloudstore_service::{Kind, Problem, Result, clock};
+use url::Url;
 use uuid::Uuid;
 
 use crate::{
@@ -22,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Seconds after which a client may ask again when reading failed for a passing reason.
 const RETRY_AFTER_SECS: u32 = 2;
 
+/// Life of a redirect to the object store: time to begin the download.
+const REDIRECT_TTL: Duration = Duration::from_secs(5 * 60);
+
 /// A request for content.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -35,6 +39,17 @@ pub struct Wanted {
     pub range: Option<String>,
     /// Is the content itself wanted, or only what is known of it?
     pub body: bool,
+    /// Ways other than a stream that the client and this node agree on.
+    pub shortcuts: Shortcuts,
+}
+
+/// Ways to deliver content that spare this node the bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shortcuts {
+    /// Redirect to the object store from this many bytes on.
+    pub redirect_from: Option<u64>,
+    /// Let the gateway send files of the disk cache.
+    pub hand_over: bool,
 }
 
 /// A file and what to answer.
@@ -69,6 +84,10 @@ pub enum Sending {
     Part(Range<u64>, Pieces),
     /// Several ranges, with the pieces of the first one.
     Parts(Vec<Range<u64>>, Content, Pieces),
+    /// Everything or a range, by the gateway, from this file of the disk cache.
+    HandOver(String),
+    /// Everything or ranges, by the object store.
+    Redirect(Url),
 }
 
 /// Finds the file and a readable copy of its content.
@@ -90,7 +109,7 @@ pub async fn find(catalog: &Catalog, reader: &Reader, wanted: &Wanted) -> Result
             modified: (convert::unsigned(entry.modified_at_ms) / 1_000).min(now),
         };
         let plan = plan(wanted, &validators, blob.size, now);
-        match open(reader, wanted.owner, &blob, plan).await {
+        match open(reader, wanted, &blob, plan).await {
             Ok(reply) => {
                 return Ok(Found {
                     entry,
@@ -144,22 +163,36 @@ fn plan(wanted: &Wanted, validators: &Validators, size: u64, now: u64) -> Plan {
 
 async fn open(
     reader: &Reader,
-    owner: Uuid,
+    wanted: &Wanted,
     blob: &Blob,
     plan: Plan,
 ) -> std::result::Result<Reply, reader::Error> {
-    Ok(Reply::Send(match plan {
+    let mut parts = match plan {
         Plan::Reply(reply) => return Ok(reply),
-        Plan::Whole(0) => Sending::Whole(Pieces::none()),
-        Plan::Whole(size) => Sending::Whole(reader.open(owner, blob).await?.read(0..size).await?),
-        Plan::Parts(mut parts) => {
-            let content = reader.open(owner, blob).await?;
-            let first = content.read(parts[0].clone()).await?;
-            match parts.len() {
-                1 => Sending::Part(parts.remove(0), first),
-                _ => Sending::Parts(parts, content, first),
-            }
-        }
+        Plan::Whole(0) => return Ok(Reply::Send(Sending::Whole(Pieces::none()))),
+        Plan::Whole(_) => Vec::new(),
+        Plan::Parts(parts) => parts,
+    };
+    let redirects = wanted.shortcuts.redirect_from;
+    if blob.stored
+        && redirects.is_some_and(|from| blob.size >= from)
+        && let Some(url) = reader.presign(blob, REDIRECT_TTL).await?
+    {
+        return Ok(Reply::Send(Sending::Redirect(url)));
+    }
+    let content = reader.open(wanted.owner, blob).await?;
+    if wanted.shortcuts.hand_over
+        && parts.len() <= 1
+        && let Some(name) = content.cached_name()
+    {
+        return Ok(Reply::Send(Sending::HandOver(name.to_owned())));
+    }
+    let first = parts.first().cloned().unwrap_or(0..blob.size);
+    let first = content.read(first).await?;
+    Ok(Reply::Send(match parts.len() {
+        0 => Sending::Whole(first),
+        1 => Sending::Part(parts.remove(0), first),
+        _ => Sending::Parts(parts, content, first),
     }))
 }
 

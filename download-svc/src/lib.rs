@@ -5,7 +5,7 @@
 //! to be sent, [`content`] finds a copy, [`reader`] reads and verifies it group by group. `http`
 //! is all there is of HTTP.
 
-use std::sync::Arc;
+use std::{io, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -14,21 +14,27 @@ use axum::{
 };
 use cloudstore_backends::{blob::BlobStore, staging::StagedBlobs};
 use cloudstore_service::{auth::Verifier, rpc::Channel};
+use tokio_util::sync::CancellationToken;
 
+mod cache;
 pub mod catalog;
 pub mod conditional;
 pub mod content;
 pub mod disposition;
 mod http;
+mod options;
 pub mod range;
 pub mod reader;
 
+pub use options::{Options, Policy};
+
+use cache::{DiskCache, Ranking};
 use catalog::Catalog;
 use http::{content as content_api, files as files_api};
 use reader::Reader;
 
-/// Bounds of the service.
-#[derive(Clone, Copy, Debug)]
+/// Bounds of the service, and how content is delivered.
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Bytes of decoded outboards kept in memory. A blob needs 32 for each MiB.
     pub outboard_cache_bytes: u64,
@@ -36,15 +42,41 @@ pub struct Config {
     pub max_streams: usize,
     /// Of these, downloads of one account at a time.
     pub max_streams_per_account: usize,
+    /// How content leaves.
+    pub delivery: Delivery,
+    /// Copies of hot blobs on this node's disk.
+    pub cache: Option<CacheConfig>,
+}
+
+/// How content leaves.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// Stored content from this many bytes on is answered by a redirect to the object store, for
+    /// clients that do not ask for a stream. `None`: never.
+    pub redirect_from: Option<u64>,
+    /// Prefix of `X-Accel-Redirect` for what is in the disk cache, when an nginx in front serves
+    /// the cache's directory under it.
+    pub accel_prefix: Option<String>,
+}
+
+/// The disk cache.
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// Its directory, for nothing else.
+    pub dir: PathBuf,
+    /// Bytes of the copies. What has to go stays for some seconds more.
+    pub bytes: u64,
 }
 
 impl Default for Config {
-    /// 8 MiB of outboards (256 GiB of content), 1,024 downloads.
+    /// 8 MiB of outboards (256 GiB of content), 1,024 downloads, everything streamed.
     fn default() -> Self {
         Self {
             outboard_cache_bytes: 8 << 20,
             max_streams: 1_024,
             max_streams_per_account: 256,
+            delivery: Delivery::default(),
+            cache: None,
         }
     }
 }
@@ -54,6 +86,7 @@ impl Default for Config {
 struct App {
     catalog: Catalog,
     reader: Arc<Reader>,
+    delivery: Arc<Delivery>,
     verifier: Verifier,
 }
 
@@ -63,26 +96,42 @@ impl FromRef<App> for Verifier {
     }
 }
 
-/// The service's routes. Nothing runs in the background.
+/// The service's routes. With a disk cache, the ranking of what is hot is exchanged with dbproxy
+/// until `shutdown`.
+///
+/// # Errors
+/// When the directory of the cache cannot be used.
 pub fn router(
     config: Config,
     channel: Channel,
     verifier: Verifier,
     blobs: Arc<dyn BlobStore>,
     staged: Arc<dyn StagedBlobs>,
-) -> Router {
-    let reader = Arc::new(Reader::new(config, blobs, staged));
+    shutdown: CancellationToken,
+) -> io::Result<Router> {
+    let catalog = Catalog::new(channel);
+    let mut reader = Reader::new(&config, blobs.clone(), staged);
+    if let Some(CacheConfig { dir, bytes }) = &config.cache {
+        let (cache, ranking) = (
+            DiskCache::open(dir, *bytes, blobs)?,
+            Arc::<Ranking>::default(),
+        );
+        reader = reader.with_cache(cache.clone(), ranking.clone());
+        let exchange = ranking.keep(catalog.clone(), cache);
+        tokio::spawn(async move { shutdown.run_until_cancelled(exchange).await });
+    }
     let entry = || {
         get(files_api::read)
             .patch(files_api::rename)
             .delete(files_api::delete)
     };
     let app = App {
-        catalog: Catalog::new(channel),
-        reader,
+        catalog,
+        reader: Arc::new(reader),
+        delivery: Arc::new(config.delivery),
         verifier,
     };
-    Router::new()
+    Ok(Router::new()
         // Content. axum sends HEAD to the GET handler.
         .route("/api/v1/content/{*path}", get(content_api::read))
         // Metadata, listings, changes.
@@ -90,5 +139,6 @@ pub fn router(
         .route("/api/v1/files/", entry())
         .route("/api/v1/files/{*path}", entry())
         .route("/api/v1/folders", post(files_api::create_folder))
-        .with_state(app)
+        .route("/api/v1/changes", post(files_api::change))
+        .with_state(app))
 }

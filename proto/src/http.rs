@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub mod admin;
+
 /// Media type of [`Problem`] (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Entries that one call of `POST /api/v1/uploads/batch` may carry.
@@ -207,6 +209,10 @@ pub struct Upload {
     pub received: u64,
     /// First and last index of each run of chunks still to be sent.
     pub missing: Vec<[u64; 2]>,
+    /// The node with the received bytes does not answer right now: what is said in `received` and
+    /// `missing` is not known. Only in lists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreachable: bool,
     /// The upload and what was received of it are dropped then.
     pub expires_at: String,
     /// URL path of the upload.
@@ -389,6 +395,47 @@ pub struct CreateFolder {
     /// Create missing parents and accept an existing folder.
     #[serde(default)]
     pub parents: bool,
+}
+
+/// `POST /api/v1/changes`: all of them or none, in order.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// 1 to [`MAX_BATCH`].
+    pub changes: Vec<Change>,
+}
+
+/// One of several changes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// Creates a folder.
+    CreateFolder {
+        /// Absolute path.
+        path: String,
+        /// Create missing parents and accept an existing folder.
+        #[serde(default)]
+        parents: bool,
+    },
+    /// Renames or moves an entry.
+    Move {
+        /// Absolute path of the entry.
+        from: String,
+        /// New absolute path; its parent must exist.
+        to: String,
+    },
+    /// Deletes an entry and everything below it.
+    Delete {
+        /// Absolute path.
+        path: String,
+    },
+}
+
+/// What became of the changes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Changed {
+    /// One for each change, in order; `null` for a deletion.
+    pub entries: Vec<Option<Entry>>,
 }
 
 /// `PATCH /api/v1/files/{path}`

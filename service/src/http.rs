@@ -3,7 +3,7 @@
 mod observe;
 pub(crate) mod wire;
 
-use std::{any::Any, sync::Arc};
+use std::any::Any;
 
 use axum::{
     Router,
@@ -14,17 +14,13 @@ use axum::{
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{Kind, Problem, json, telemetry};
+use crate::{Kind, Problem, context, json, telemetry};
 
-tokio::task_local! {
-    static REQUEST_ID: Arc<str>;
-}
-
-/// The id of the request that the current task serves; empty outside a request and in tasks
-/// spawned by it.
+/// The id of the request that the current task serves, also when `context::spawn` made the task;
+/// empty outside a request.
 #[must_use]
 pub fn request_id() -> String {
-    REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default()
+    context::id().map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// Completes the router that is to be listened on, once, after everything was merged into it.

@@ -9,18 +9,24 @@ mod body;
 pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod context;
 pub mod health;
 pub mod http;
 pub mod json;
+pub mod jwt;
 pub mod listener;
 pub mod path;
+pub mod position;
 pub mod precondition;
 pub mod problem;
 pub mod query;
+mod refresh;
 pub mod rpc;
+pub mod settings;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tls;
+pub mod trust;
 
 pub use problem::{Kind, Problem, Result};

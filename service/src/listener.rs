@@ -1,6 +1,7 @@
 //! The HTTP server: HTTP/1.1 and HTTP/2 without TLS (the gateway has it) on one socket, with a
 //! bound for everything a client can do slowly, often or at length.
 
+mod client;
 mod detect;
 mod peers;
 mod streams;
@@ -21,6 +22,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
 };
+use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -31,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use crate::{http::wire, telemetry};
+pub use client::ClientAddress;
 use detect::{Rewind, Version};
 use peers::{Admitted, Peers};
 use streams::{Counted, Streams};
@@ -58,13 +61,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Bounds of a listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections; further ones wait in the kernel's backlog.
     pub max_connections: usize,
     /// Open connections from one address (IPv6: from one /64 network); further ones are closed at
-    /// once. Behind a gateway, which is one address for all clients, this is `max_connections`.
+    /// once.
     pub max_connections_per_address: usize,
+    /// Our own proxies. They may have any number of connections, and what they say about the
+    /// client's address is believed ([`ClientAddress`]).
+    pub trusted_proxies: Vec<IpNet>,
     /// Time for the head of a request, counted from the end of the one before. An HTTP/2
     /// connection without an open request is closed after it.
     pub header_read_timeout: Duration,
@@ -87,6 +93,7 @@ impl Default for Limits {
             // Browsers open 6, the command line tool a few dozen: enough for an office behind one
             // address, and it takes 16 addresses to use all connections up.
             max_connections_per_address: 256,
+            trusted_proxies: Vec::new(),
             header_read_timeout: Duration::from_secs(10),
             max_headers: 100,
             max_header_bytes: 64 * 1024,
@@ -97,7 +104,8 @@ impl Default for Limits {
 }
 
 /// Serves `app` until `shutdown`, then lets running requests end until the drain deadline, then
-/// cuts them off. Handlers find the peer's address as `ConnectInfo<SocketAddr>`.
+/// cuts them off. Handlers find the client's address as [`ClientAddress`], and that of the peer,
+/// which may be a proxy, as `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 /// None at present: failures to accept are logged and tried again.
@@ -107,6 +115,7 @@ pub async fn serve(
     limits: Limits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    let limits = Arc::new(limits);
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let peers = Peers::new(limits.max_connections_per_address);
     let connections = TaskTracker::new();
@@ -123,20 +132,22 @@ pub async fn serve(
             }
             accepted = accept(&listener, &permits) => accepted,
         };
-        let Some(admitted) = peers.admit(peer.ip()) else {
+        let trusted = client::is_trusted(peer.ip(), &limits.trusted_proxies);
+        let admitted = (!trusted).then(|| peers.admit(peer.ip()));
+        if matches!(admitted, Some(None)) {
             metrics::counter!("cloudstore_http_connections_refused_total").increment(1);
             tracing::debug!(%peer, "too many connections from this address");
             continue;
-        };
+        }
         let connection = Connection {
             peer,
-            limits,
+            limits: Arc::clone(&limits),
             app: app.clone(),
             shutdown: shutdown.clone(),
         };
         let cut_off = cut_off.clone();
         connections.spawn(async move {
-            let _open = Open::new(permit, admitted);
+            let _open = Open::new(permit, admitted.flatten());
             cut_off.run_until_cancelled(connection.serve(stream)).await;
         });
     }
@@ -187,11 +198,11 @@ fn is_about_the_client(error: &io::Error) -> bool {
 /// Counts an open connection.
 struct Open {
     _permit: OwnedSemaphorePermit,
-    _admitted: Admitted,
+    _admitted: Option<Admitted>,
 }
 
 impl Open {
-    fn new(permit: OwnedSemaphorePermit, admitted: Admitted) -> Self {
+    fn new(permit: OwnedSemaphorePermit, admitted: Option<Admitted>) -> Self {
         metrics::gauge!("cloudstore_http_connections").increment(1.0);
         Self {
             _permit: permit,
@@ -208,7 +219,7 @@ impl Drop for Open {
 
 struct Connection {
     peer: SocketAddr,
-    limits: Limits,
+    limits: Arc<Limits>,
     app: Router,
     shutdown: CancellationToken,
 }
@@ -294,7 +305,10 @@ impl Connection {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
+        let proxies = &self.limits.trusted_proxies;
+        let client = client::address(self.peer.ip(), request.headers(), proxies);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(client);
         self.app.clone().oneshot(request).await
     }
 }

@@ -75,4 +75,13 @@ fn describe() {
         "HTTP requests being served"
     );
     metrics::describe_gauge!("cloudstore_http_connections", "Open HTTP connections");
+    metrics::describe_histogram!(
+        "cloudstore_rpc_duration_seconds",
+        metrics::Unit::Seconds,
+        "Calls to other services, with their repetitions"
+    );
+    metrics::describe_counter!(
+        "cloudstore_rpc_retries_total",
+        "Calls to other services that were sent again"
+    );
 }

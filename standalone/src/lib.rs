@@ -8,7 +8,7 @@ use cloudstore_service::{config::print_effective, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::{
-    config::{BlobBackend, Config, Instant},
+    config::Config,
     stack::{Stack, StartError},
 };
 

@@ -12,41 +12,36 @@ use std::{
 
 use axum::Router;
 use cloudstore_backends::{
-    blob::{
-        BlobStore,
-        fs::FsBlobStore,
-        s3::{Checksums, DEFAULT_PART_BYTES, S3BlobStore, S3Config},
-    },
+    blob::BlobStore,
     flush::{Flusher, create_dirs_durably},
-    queue::{Queue, memory::MemoryQueue},
+    queue::Queue,
     staging::{Layout, LocalStaging, StagedBlobs},
 };
 use cloudstore_dbproxy::SqliteStore;
+use cloudstore_node::adapters;
 use cloudstore_service::{
     auth::Verifier,
-    config::print_effective,
+    config::{SecretError, print_effective},
     health::Health,
     http, listener,
     rpc::{self, Channel},
+    settings::Settings,
+    trust::{Identity, Trusted},
 };
 use cloudstore_upload::{Engine, Ports};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{BlobBackend, Config};
+use crate::Config;
 
 /// The one node of this stack. Its name is in the rows of its uploads, so it never changes.
 const NODE: &str = "embedded";
-/// Wake-ups that may wait; what does not fit is found by the sweep.
-const QUEUE_BOUND: usize = 10_000;
+/// Who operators are: whoever can read `admin.key` in the data directory.
+const ADMIN: &str = "admin";
 
 /// How soon removed files give their room back: before somebody wonders. Everything the worker
 /// looks for is on this machine, so looking costs nothing.
 const CLEAN_EVERY: Duration = Duration::from_secs(1);
-
-/// How long the transfers of a killed process wait for the next one. The one worker of this data
-/// directory renews its claims every third of it, so that only a dead one loses them.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// Why the stack did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +52,12 @@ pub enum StartError {
     /// A file, directory or socket cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The configuration does not fit together.
-    #[error("{0}")]
-    Config(String),
+    /// An adapter cannot be had.
+    #[error(transparent)]
+    Node(#[from] cloudstore_node::StartError),
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A service did not start.
     #[error("{service} did not start: {cause}")]
     Service {
@@ -230,44 +228,14 @@ fn shared(
 ) -> Result<Shared, StartError> {
     let flusher = Flusher::new();
     let layout = Layout::new(config.data.join("staging"));
-    let blobs: Arc<dyn BlobStore> = match config.blobs {
-        BlobBackend::Fs => {
-            // Keys begin with "blobs/", so the store's directory is the data directory itself.
-            Arc::new(FsBlobStore::open(&config.data, flusher.clone())?)
-        }
-        BlobBackend::S3 => Arc::new(S3BlobStore::new(s3_config(config)?)),
-    };
+    let blobs = adapters::blobs(config.blobs, &config.storage, &config.data, flusher.clone())?;
     Ok(Shared {
         verifier: Verifier::new(channel.clone(), shutdown.clone()),
         channel,
         blobs,
         staged: Arc::new(LocalStaging::new(layout)),
-        queue: Arc::new(MemoryQueue::new(QUEUE_BOUND)),
+        queue: adapters::memory_queue(),
         flusher,
-    })
-}
-
-fn s3_config(config: &Config) -> Result<S3Config, StartError> {
-    let missing = |what: &str| StartError::Config(format!("the S3 backend needs {what}"));
-    let secret = config.s3_secret_key.as_ref();
-    Ok(S3Config {
-        endpoint: config.s3_endpoint.clone(),
-        region: config.s3_region.clone(),
-        bucket: config
-            .s3_bucket
-            .clone()
-            .ok_or_else(|| missing("a bucket"))?,
-        path_style: true,
-        access_key: config
-            .s3_access_key
-            .clone()
-            .ok_or_else(|| missing("an access key"))?,
-        secret_key: secret
-            .ok_or_else(|| missing("CLOUDSTORE_S3_SECRET_KEY"))?
-            .expose()
-            .to_owned(),
-        checksums: Checksums::WhenRequired,
-        part_bytes: DEFAULT_PART_BYTES,
     })
 }
 
@@ -282,23 +250,20 @@ async fn start_services(
         config.account.clone(),
         shared.channel.clone(),
         verifier.clone(),
+        Settings::fixed(),
         shutdown.clone(),
     );
     let account = account.await.map_err(failed("account-svc"))?;
     let upload = cloudstore_upload::start(
-        cloudstore_upload::Config {
-            node: NODE.into(),
-            staging: config.data.join("staging"),
-            max_size: config.max_size,
-            lifetime: Duration::from_secs(config.upload_lifetime),
-            instant: config.instant.into(),
-        },
+        config.upload.config(NODE, config.data.join("staging")),
         Ports {
             channel: shared.channel.clone(),
             blobs: shared.blobs.clone(),
             staged: shared.staged.clone(),
             queue: shared.queue.clone(),
             flusher: shared.flusher.clone(),
+            live: Settings::fixed(),
+            peers: None,
         },
         verifier.clone(),
         shutdown.clone(),
@@ -310,9 +275,16 @@ async fn start_services(
         verifier.clone(),
         shared.blobs.clone(),
         shared.staged.clone(),
-    );
+        shutdown.clone(),
+    )?;
     add_checks(health, shared, upload.engine);
-    Ok(account.merge(upload.router).merge(download))
+    let admin = Identity::create_or_load(ADMIN, &config.data.join("admin.key"))?;
+    let trusted = Trusted::fixed(vec![admin.published()]);
+    let operators = cloudstore_transfer::router(shared.channel.clone(), trusted);
+    Ok(account
+        .merge(upload.router)
+        .merge(download)
+        .merge(operators))
 }
 
 fn add_checks(health: &Health, shared: &Shared, engine: Arc<Engine>) {
@@ -332,11 +304,8 @@ fn add_checks(health: &Health, shared: &Shared, engine: Arc<Engine>) {
 fn start_worker(config: &Config, shared: &Shared, shutdown: CancellationToken) -> JoinHandle<()> {
     let worker = cloudstore_transfer::run(
         cloudstore_transfer::Config {
-            staged_grace: Duration::from_secs(config.staged_grace),
             clean_every: CLEAN_EVERY,
-            lease: LEASE,
-            garbage_grace: Duration::from_secs(config.garbage_grace),
-            ..Default::default()
+            ..config.transfer.config(NODE)
         },
         shared.channel.clone(),
         shared.blobs.clone(),

@@ -1,20 +1,27 @@
 //! Cleaning up: staged copies of stored blobs, content without references, deleted entries.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use cloudstore_backends::blob::Key;
-use cloudstore_content::{Root, tree::group_count};
+use cloudstore_backends::{blob::Key, staging::VALUE_BYTES};
+use cloudstore_content::{Root, digest::Hasher, tree::group_count};
 use cloudstore_proto::{convert, file, transfer::Garbage};
 use cloudstore_service::{Problem, Result};
 use futures::{StreamExt as _, stream};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use uuid::Uuid;
 
-use crate::Worker;
+use crate::{Worker, step::step, transfer::Failure};
 
 /// Staged copies, blobs or entries handled in one call.
 const BATCH: u32 = 256;
+/// Blobs looked at side by side before their staged copies go.
+const CHECKS_AT_ONCE: usize = 16;
+/// Nodes that may fail in one round before it is given up.
+const MAX_EXCEPT: usize = 100;
 /// Blobs deleted side by side; a delete mostly waits for the store.
 const DELETES_AT_ONCE: usize = 8;
 
@@ -36,7 +43,7 @@ impl Chore {
     /// Handles a batch; true when there may be more to do right now.
     async fn batch(self, worker: &Worker) -> Result<bool> {
         match self {
-            Self::StagedCopies => remove_staged_copies(worker).await,
+            Self::StagedCopies => remove_staged_copies(worker).await.map(|()| false),
             Self::Garbage => collect_garbage(worker).await,
             Self::Purge => worker.ledger.purge(BATCH).await,
         }
@@ -66,35 +73,111 @@ pub(crate) async fn keep_clean(worker: Arc<Worker>, chore: Chore) {
     }
 }
 
-/// The copies first, then the record of them: a crash in between repeats the removal.
-async fn remove_staged_copies(worker: &Worker) -> Result<bool> {
-    let blobs = worker
-        .ledger
-        .staged_copies(worker.config.staged_grace, BATCH)
-        .await?;
-    let full = blobs.len() as u64 >= u64::from(BATCH);
-    let mut nodes: HashMap<String, Vec<(Uuid, file::Blob)>> = HashMap::new();
-    for blob in blobs {
-        // dbproxy lists only stored blobs; a staged copy is the one thing never to remove early.
-        if blob.state() == file::BlobState::Stored
-            && let Ok(id) = Uuid::from_slice(&blob.staging_id)
-        {
-            nodes.entry(blob.node.clone()).or_default().push((id, blob));
+/// A blob whose staged copy is not needed any more.
+struct Copy {
+    root: Root,
+    size: u64,
+    id: Uuid,
+    blob: file::Blob,
+}
+
+impl Copy {
+    /// `None` for what must not be removed: dbproxy lists only stored blobs, but a staged copy is
+    /// the one thing never to remove early.
+    fn of_stored(blob: file::Blob) -> Option<Self> {
+        (blob.state() == file::BlobState::Stored).then_some(())?;
+        Some(Self {
+            root: blob.blake3.as_ref().try_into().ok()?,
+            size: u64::try_from(blob.size).ok()?,
+            id: Uuid::from_slice(&blob.staging_id).ok()?,
+            blob,
+        })
+    }
+}
+
+/// All there are, batch after batch. A node that fails is left out of the batches that follow, so
+/// that it holds up no other one.
+async fn remove_staged_copies(worker: &Worker) -> Result<()> {
+    let mut failed: HashSet<String> = HashSet::new();
+    while !worker.stop.is_cancelled() {
+        let except = failed.iter().cloned().collect();
+        let blobs = worker
+            .ledger
+            .staged_copies(worker.config.staged_grace, BATCH, except)
+            .await?;
+        let full = blobs.len() as u64 >= u64::from(BATCH);
+        let mut nodes: HashMap<String, Vec<Copy>> = HashMap::new();
+        for copy in blobs.into_iter().filter_map(Copy::of_stored) {
+            nodes.entry(copy.blob.node.clone()).or_default().push(copy);
+        }
+        let (before, mut removed) = (failed.len(), 0);
+        for (node, copies) in nodes {
+            match remove_from(worker, &node, copies).await? {
+                Some(count) => removed += count,
+                None => {
+                    failed.insert(node);
+                }
+            }
+        }
+        if !full || (removed == 0 && failed.len() == before) || failed.len() > MAX_EXCEPT {
+            break;
         }
     }
-    let mut removed_any = false;
-    for (node, copies) in nodes {
-        let (ids, blobs): (Vec<_>, Vec<_>) = copies.into_iter().unzip();
-        let count = ids.len();
-        if let Err(error) = worker.staged.remove(&node, &ids).await {
-            tracing::warn!(node, %error, "staged copies not removed");
-            continue;
+    Ok(())
+}
+
+/// The copies first, then the record of them: a crash in between repeats the removal. How many are
+/// gone; `None` when the node fails.
+async fn remove_from(worker: &Worker, node: &str, copies: Vec<Copy>) -> Result<Option<usize>> {
+    let checked = copies.into_iter().map(|copy| async move {
+        match keep_stored(worker, node, &copy).await {
+            Ok(()) => Some(copy),
+            Err(error) => {
+                let blob = hex::encode(copy.root);
+                tracing::warn!(blob, node, %error, "staged copy kept");
+                None
+            }
         }
-        worker.ledger.forget_staged_copies(blobs).await?;
-        tracing::debug!(node, count, "staged copies removed");
-        removed_any = true;
+    });
+    let checked = stream::iter(checked).buffer_unordered(CHECKS_AT_ONCE);
+    let stored: Vec<Copy> = checked.filter_map(std::future::ready).collect().await;
+    if stored.is_empty() {
+        return Ok(None);
     }
-    Ok(full && removed_any)
+    let (ids, blobs): (Vec<_>, Vec<_>) =
+        stored.into_iter().map(|copy| (copy.id, copy.blob)).unzip();
+    let count = ids.len();
+    if let Err(error) = worker.staged.remove(node, &ids).await {
+        tracing::warn!(node, %error, "staged copies not removed");
+        return Ok(None);
+    }
+    step("after-removal");
+    worker.ledger.forget_staged_copies(blobs).await?;
+    tracing::debug!(node, count, "staged copies removed");
+    Ok(Some(count))
+}
+
+/// Looks once more whether the store has the blob, and puts it again if not. What is deleted there
+/// by mistake, or by a reconciliation that came just then, is deleted while the staged copy is
+/// there: so nothing is lost.
+async fn keep_stored(worker: &Worker, node: &str, copy: &Copy) -> Result<(), Failure> {
+    let has = async |key: &Key, len: u64| {
+        let stat = worker.blobs.stat(key).await?;
+        Ok::<_, Failure>(stat.is_some_and(|stat| stat.len == len))
+    };
+    let groups = group_count(copy.size);
+    let values = groups * VALUE_BYTES;
+    if has(&Key::blob(&copy.root), copy.size).await?
+        && (groups == 1 || has(&Key::outboard(&copy.root), values).await?)
+    {
+        return Ok(());
+    }
+    let blob = hex::encode(copy.root);
+    tracing::error!(blob, "a stored blob is not in the store; it is put again");
+    metrics::counter!("cloudstore_blobs_put_again_total").increment(1);
+    let hasher = Hasher::new(false, false);
+    let put = worker.store(&copy.root, copy.size, node, copy.id, hasher);
+    Box::pin(put).await.map(drop)
 }
 
 async fn collect_garbage(worker: &Worker) -> Result<bool> {

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use cloudstore_service::settings::Settings;
+
 /// How the worker works. Every time but the graces is about speed only: correctness rests on
 /// leases and fencing tokens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Name of this worker, for the operator's eyes.
     pub name: String,
     /// Transfers claimed in one call, 1 to 1,000.
     pub batch: u32,
+    /// What operators change while the worker runs; goes before the two numbers that follow.
+    pub settings: Settings,
     /// Blobs of more than one group on their way at a time. Each reads and hashes a whole file:
     /// more than a few only compete for the disk and the processors.
     pub large_at_once: usize,
@@ -32,6 +36,13 @@ pub struct Config {
     pub garbage_grace: Duration,
     /// Time between two rounds of cleaning up.
     pub clean_every: Duration,
+    /// How long after its start the worker first compares the store with the rows.
+    pub reconcile_after: Duration,
+    /// Time between two such comparisons.
+    pub reconcile_every: Duration,
+    /// How old an object without a row, or an unfinished put, must be to be removed. Longer than
+    /// any transfer takes; with zero nothing that runs at the same time is safe.
+    pub orphan_grace: Duration,
     /// How long running transfers may take to finish on shutdown; then they are given back.
     pub drain: Duration,
 }
@@ -41,6 +52,7 @@ impl Default for Config {
         Self {
             name: "transfer-worker".to_owned(),
             batch: 64,
+            settings: Settings::fixed(),
             large_at_once: 2,
             small_at_once: 64,
             lease: Duration::from_secs(60),
@@ -51,6 +63,9 @@ impl Default for Config {
             staged_grace: Duration::from_secs(60),
             garbage_grace: Duration::from_secs(3_600),
             clean_every: Duration::from_secs(10),
+            reconcile_after: Duration::from_secs(5 * 60),
+            reconcile_every: Duration::from_secs(3_600),
+            orphan_grace: Duration::from_secs(24 * 3_600),
             drain: Duration::from_secs(10),
         }
     }

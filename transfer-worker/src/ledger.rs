@@ -160,9 +160,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Up to `limit` transfers that wait, oldest first.
-    pub(crate) async fn waiting(&self, limit: u32) -> Result<Vec<transfer::Transfer>> {
-        let state = transfer::TransferState::Waiting.into();
+    /// Up to `limit` transfers in that state, oldest first.
+    pub(crate) async fn list(
+        &self,
+        state: transfer::TransferState,
+        limit: u32,
+    ) -> Result<Vec<transfer::Transfer>> {
+        let state = state.into();
         let request = transfer::ListTransfersRequest { state, limit };
         let answer = self
             .transfers
@@ -172,16 +176,33 @@ impl Ledger {
         Ok(answer.into_inner().transfers)
     }
 
-    /// Blobs stored for at least `grace` that still have a staged copy.
+    /// Makes parked transfers due; none named means all. How many there were.
+    pub(crate) async fn replay(&self, blake3: Vec<Bytes>) -> Result<u32> {
+        let request = transfer::ReplayTransfersRequest { blake3 };
+        let mut transfers = self.transfers.clone();
+        let answer = transfers.replay_transfers(deadline(request)).await?;
+        Ok(answer.into_inner().replayed)
+    }
+
+    /// Parks waiting transfers. How many there were.
+    pub(crate) async fn park(&self, blake3: Vec<Bytes>, reason: String) -> Result<u32> {
+        let request = transfer::ParkTransfersRequest { blake3, reason };
+        let mut transfers = self.transfers.clone();
+        let answer = transfers.park_transfers(deadline(request)).await?;
+        Ok(answer.into_inner().parked)
+    }
+
+    /// Blobs stored for at least `grace` that still have a staged copy, on other nodes than these.
     pub(crate) async fn staged_copies(
         &self,
         grace: Duration,
         limit: u32,
+        except_nodes: Vec<String>,
     ) -> Result<Vec<file::Blob>> {
         let request = transfer::ListStagedCopiesRequest {
             grace_ms: millis(grace),
             limit,
-            except_nodes: Vec::new(),
+            except_nodes,
         };
         let answer = self
             .transfers
@@ -227,6 +248,15 @@ impl Ledger {
             .confirm_deleted(deadline(request))
             .await?;
         Ok(())
+    }
+
+    /// For each blob: is there a row of it, in whatever state?
+    pub(crate) async fn find(&self, blobs: &[Root]) -> Result<Vec<bool>> {
+        let request = transfer::FindBlobsRequest {
+            blake3: blobs.iter().map(bytes).collect(),
+        };
+        let answer = self.transfers.clone().find_blobs(deadline(request)).await?;
+        Ok(answer.into_inner().known)
     }
 
     /// Releases deleted entries; true when there are more.

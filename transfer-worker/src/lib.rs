@@ -2,8 +2,10 @@
 //!
 //! The row in dbproxy is the truth, a job of the queue only a wake-up. [`run`] keeps these going:
 //! `consume` claims what jobs name, `sweep` finds what no job told of, both hand claims to
-//! `transfer`, and `clean` removes what is not needed any more. Every step can be repeated, so a
-//! crash between any two costs time and nothing else.
+//! `transfer`, `clean` removes what is not needed any more, and `reconcile` what nobody knows of.
+//! Every step can be repeated, so a crash between any two costs time and nothing else.
+//!
+//! [`router`] is for operators: what waits, what is parked, and having it tried again.
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use cloudstore_service::{Problem, Result, rpc::Channel};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+mod api;
 mod backoff;
 mod clean;
 mod commit;
@@ -19,12 +22,19 @@ mod config;
 mod consume;
 mod lease;
 mod ledger;
+mod limit;
+mod options;
 mod pass;
+mod reconcile;
+mod step;
 mod sweep;
 mod transfer;
 mod worker;
 
+pub use api::router;
 pub use config::Config;
+pub use options::Options;
+pub use step::STEPS;
 
 use worker::Worker;
 
@@ -44,6 +54,7 @@ pub async fn run(
     queue: Arc<dyn Queue>,
     shutdown: CancellationToken,
 ) -> Result<()> {
+    step::read_environment();
     // A child, so that a defect in one part stops the others without stopping our caller.
     let stop = shutdown.child_token();
     let worker = Arc::new(Worker::new(config, channel, blobs, staged, queue, stop));
@@ -53,6 +64,10 @@ pub async fn run(
     for chore in clean::Chore::ALL {
         loops.spawn(clean::keep_clean(worker.clone(), chore));
     }
+    for size in limit::Size::ALL {
+        loops.spawn(limit::follow(worker.clone(), size));
+    }
+    loops.spawn(reconcile::reconcile(worker.clone()));
     // Loops end when the worker stops; the consumer also when its queue is closed for good.
     let mut outcome = Ok(());
     while outcome.is_ok() && !worker.stop.is_cancelled() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cloudstore_proto::transfer::TransferState;
 use cloudstore_service::{Result, clock};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -60,7 +61,7 @@ async fn claim_batch(worker: &Arc<Worker>) -> Result<bool> {
 
 /// How long the oldest waiting transfer has been waiting: the number to alert on.
 async fn report_backlog(worker: &Worker) {
-    match worker.ledger.waiting(1).await {
+    match worker.ledger.list(TransferState::Waiting, 1).await {
         Ok(waiting) => {
             let since = waiting
                 .first()

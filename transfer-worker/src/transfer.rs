@@ -1,17 +1,28 @@
 //! One transfer, step by step: staged copy, durable storage, commit. A crash between any two
 //! steps leaves a claim whose lease ends, and doing all of it again has the same effect.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cloudstore_backends::{
     blob::{self, Key, Source},
-    staging::{self, Content},
+    staging::{self, Content, Staged},
 };
-use cloudstore_content::{Outboard, digest::Hasher, tree::group_count};
+use cloudstore_content::{
+    Outboard, Root,
+    digest::{Digests, Hasher},
+    tree::group_count,
+};
 use tokio::sync::SemaphorePermit;
+use uuid::Uuid;
 
-use crate::{Worker, lease, ledger::Claim, pass};
+use crate::{
+    Worker, lease,
+    ledger::Claim,
+    limit::Size,
+    pass::{self, Passing},
+    step::step,
+};
 
 /// Why a transfer did not reach its end.
 #[derive(Debug, thiserror::Error)]
@@ -67,21 +78,29 @@ impl Worker {
     }
 
     async fn move_blob(&self, claim: &Claim) -> Result<(), Failure> {
+        step("after-claim");
         let turn = self.turn(claim.size).await?;
         let id = claim
             .staging_id
             .ok_or_else(|| Failure::Final("no staged copy is known".into()))?;
-        let staged = self
-            .staged
-            .open(&claim.node, id, claim.size, &claim.root)
+        let hasher = Hasher::new(claim.sha1.is_empty(), claim.sha256.is_empty());
+        let digests = self
+            .store(&claim.root, claim.size, &claim.node, id, hasher)
             .await?;
-        let Content::Local { file, path } = staged.content else {
-            return Err(Failure::Final("remote copies are not moved yet".into()));
-        };
-        let (sha1, sha256) = self.read(claim, file, staged.outboard.clone()).await?;
-        self.store(claim, path, &staged.outboard).await?;
         drop(turn);
-        match self.committer.commit(claim, sha1, sha256).await {
+        // Those that dbproxy has stay as they are.
+        let digest = |computed: Option<&[u8]>, known: &Bytes| {
+            computed.map_or_else(|| known.clone(), Bytes::copy_from_slice)
+        };
+        let sha1 = digest(digests.sha1.as_ref().map(|sha1| &sha1[..]), &claim.sha1);
+        let sha256 = digest(
+            digests.sha256.as_ref().map(|sha256| &sha256[..]),
+            &claim.sha256,
+        );
+        step("before-commit");
+        let committed = self.committer.commit(claim, sha1, sha256).await;
+        step("after-commit");
+        match committed {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failure::LeaseLost),
             Err(error) => Err(Failure::Passing(error)),
@@ -90,60 +109,68 @@ impl Worker {
 
     /// Waits until another blob of that size may be moved.
     async fn turn(&self, size: u64) -> Result<SemaphorePermit<'_>, Failure> {
-        let turns = if group_count(size) == 1 {
-            &self.small
-        } else {
-            &self.large
-        };
+        let limit = self.limit(Size::of(size));
         tokio::select! {
-            turn = turns.acquire() => turn.map_err(|_| Failure::Stopped),
+            turn = limit.turn() => turn.ok_or(Failure::Stopped),
             () = self.stop.cancelled() => Err(Failure::Stopped),
         }
     }
 
-    /// Verifies the staged copy and returns its SHA-1 and SHA-256, those that dbproxy has as they
-    /// are.
-    async fn read(
+    /// Puts a blob and what verifies its groups from its staged copy, which is verified on the
+    /// way, and checks that the store has all of both.
+    pub(crate) async fn store(
         &self,
-        claim: &Claim,
-        data: Arc<File>,
-        outboard: Arc<Outboard>,
-    ) -> Result<(Bytes, Bytes), Failure> {
-        let _turn = self.reads.acquire().await.map_err(|_| Failure::Stopped)?;
-        let hasher = Hasher::new(claim.sha1.is_empty(), claim.sha256.is_empty());
-        let computed = pass::read(data, outboard, hasher).await?;
-        let sha1 = computed.sha1.map(|digest| Bytes::copy_from_slice(&digest));
-        let sha256 = computed
-            .sha256
-            .map(|digest| Bytes::copy_from_slice(&digest));
-        Ok((
-            sha1.unwrap_or(claim.sha1.clone()),
-            sha256.unwrap_or(claim.sha256.clone()),
-        ))
-    }
-
-    /// Puts the blob and what verifies its groups, and checks that the store has all of both.
-    async fn store(
-        &self,
-        claim: &Claim,
-        path: PathBuf,
-        outboard: &Outboard,
-    ) -> Result<(), Failure> {
-        let key = Key::blob(&claim.root);
-        self.put(
-            &key,
-            Source::File {
-                path,
-                len: claim.size,
-            },
-        )
-        .await?;
-        if group_count(claim.size) > 1 {
+        root: &Root,
+        size: u64,
+        node: &str,
+        id: Uuid,
+        hasher: Hasher,
+    ) -> Result<Digests, Failure> {
+        let Staged { content, outboard } = self.staged.open(node, id, size, root).await?;
+        step("after-open");
+        let key = Key::blob(root);
+        let digests = match content {
+            Content::Local { file, path } if self.blobs.links() => {
+                let digests = {
+                    let _turn = self.reads.acquire().await.map_err(|_| Failure::Stopped)?;
+                    pass::read(file, outboard.clone(), hasher).await?
+                };
+                self.put(&key, Source::File { path, len: size }).await?;
+                digests
+            }
+            content => {
+                self.put_while_reading(&key, content, outboard.clone(), hasher)
+                    .await?
+            }
+        };
+        step("after-blob");
+        if group_count(size) > 1 {
             let values = Bytes::from(outboard.encode());
-            self.put(&Key::outboard(&claim.root), Source::Bytes(values))
+            self.put(&Key::outboard(root), Source::Bytes(values))
                 .await?;
         }
-        Ok(())
+        step("after-outboard");
+        Ok(digests)
+    }
+
+    /// Puts content that has to be copied: one reading serves the store, the verification and the
+    /// digests.
+    async fn put_while_reading(
+        &self,
+        key: &Key,
+        content: Content,
+        outboard: Arc<Outboard>,
+        hasher: Hasher,
+    ) -> Result<Digests, Failure> {
+        let len = outboard.size();
+        let (stream, passing) = Passing::begin(content, outboard, hasher);
+        let put = self.put(key, Source::Stream { len, stream }).await;
+        // What is wrong with the copy explains the failure of the put, and not the reverse.
+        match (passing.end().await, put) {
+            (Err(pass::Error::Damaged(damaged)), _) => Err(pass::Error::Damaged(damaged).into()),
+            (_, Err(failure)) => Err(failure),
+            (digests, Ok(())) => Ok(digests?),
+        }
     }
 
     async fn put(&self, key: &Key, source: Source) -> Result<(), Failure> {

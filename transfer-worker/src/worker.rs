@@ -7,22 +7,31 @@ use cloudstore_backends::{
     queue::{Delivery, Outcome, Queue},
     staging::StagedBlobs,
 };
-use cloudstore_service::{Kind, rpc::Channel};
+use cloudstore_service::{
+    Kind,
+    context::{self, Context},
+    rpc::Channel,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 use crate::{
     Config, backoff,
     commit::Committer,
     ledger::{Claim, Failed, Ledger},
+    limit::{Limit, Size},
     transfer::Failure,
 };
 
 /// Batches of claims that may be on their way at a time: one being worked on, one about to start.
 const BATCHES: usize = 2;
+/// Claims of large blobs that may be held besides the others. Each waiting one costs a renewal of
+/// its lease now and then; more would only be kept from other workers.
+const LARGE_CLAIMS: usize = 256;
 /// Staged copies that are read at a time. Hashing keeps a processor busy and a group in memory, so
 /// blobs that wait for anything else do not hold up the others here.
 const READS_AT_ONCE: usize = 4;
@@ -41,8 +50,10 @@ pub(crate) struct Worker {
     pub(crate) committer: Committer,
     /// Claims that may be held.
     pub(crate) room: Arc<Semaphore>,
-    pub(crate) large: Semaphore,
-    pub(crate) small: Semaphore,
+    /// Claims of large blobs that may be held without taking room from others.
+    large_room: Arc<Semaphore>,
+    large: Limit,
+    small: Limit,
     /// Staged copies that may be read.
     pub(crate) reads: Semaphore,
     /// Running transfers.
@@ -64,11 +75,13 @@ impl Worker {
     ) -> Self {
         let ledger = Ledger::new(channel);
         let batch = usize::try_from(config.batch).unwrap_or(usize::MAX);
+        let limit = |size: Size| Limit::new(size.at_once(&config.settings, &config));
         Self {
             committer: Committer::start(ledger.clone()),
             room: Arc::new(Semaphore::new(batch.saturating_mul(BATCHES))),
-            large: Semaphore::new(config.large_at_once),
-            small: Semaphore::new(config.small_at_once),
+            large_room: Arc::new(Semaphore::new(LARGE_CLAIMS)),
+            large: limit(Size::Large),
+            small: limit(Size::Small),
             reads: Semaphore::new(READS_AT_ONCE),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -81,19 +94,46 @@ impl Worker {
         }
     }
 
+    /// How many blobs of that size may be on their way.
+    pub(crate) fn limit(&self, size: Size) -> &Limit {
+        match size {
+            Size::Large => &self.large,
+            Size::Small => &self.small,
+        }
+    }
+
     /// Starts on a claim. Its deliveries are settled and its room is given back at the end.
     pub(crate) fn start(
         self: &Arc<Self>,
         claim: Claim,
         deliveries: Vec<Delivery>,
-        room: OwnedSemaphorePermit,
+        mut room: OwnedSemaphorePermit,
     ) {
+        // How large a blob is shows only once it is claimed. Large ones wait long for their turn
+        // and must not keep small ones from being claimed meanwhile.
+        if let Size::Large = Size::of(claim.size)
+            && let Ok(elsewhere) = self.large_room.clone().try_acquire_owned()
+        {
+            room = elsewhere;
+        }
+        let traceparent = deliveries
+            .iter()
+            .find_map(|delivery| delivery.job.traceparent.clone());
+        let context = Context::background(traceparent.as_deref());
+        let span = tracing::info_span!(
+            "transfer",
+            blob = claim.hex(),
+            request_id = context.id(),
+            traceparent,
+        );
         let worker = self.clone();
-        self.tasks.spawn(async move {
+        let run = async move {
             let outcome = worker.run(&claim).await;
             worker.settle(deliveries, outcome).await;
             drop(room);
-        });
+        };
+        self.tasks
+            .spawn(context::scope(context, run).instrument(span));
     }
 
     pub(crate) async fn settle(&self, deliveries: Vec<Delivery>, outcome: Outcome) {

@@ -2,11 +2,15 @@
 //!
 //! [`engine`] receives, verifies and keeps content and knows no HTTP; [`dialect`] translates the
 //! HTTP interfaces to it. A chunk touches only this node's staging directory; creation and
-//! completion are one transaction each in dbproxy.
+//! completion are one transaction each in dbproxy. An upload belongs to the node that created it:
+//! [`forward`] streams what others are asked for through to it.
 
 mod dialect;
 pub mod engine;
+mod forward;
 mod limit;
+mod options;
+mod peers;
 mod routes;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -17,8 +21,12 @@ pub use cloudstore_proto::upload::InstantPolicy;
 use cloudstore_service::auth::Verifier;
 use tokio_util::sync::CancellationToken;
 
-use self::engine::Settings;
-pub use self::engine::{Engine, Ports};
+use self::{engine::Settings, forward::Forward, peers::Directory, routes::App};
+pub use self::{
+    engine::{Engine, Ports},
+    options::{Instant, Options},
+    peers::Peers,
+};
 
 /// How upload-svc behaves.
 #[derive(Clone, Debug)]
@@ -31,9 +39,15 @@ pub struct Config {
     pub max_size: u64,
     /// How long an unfinished upload is kept.
     pub lifetime: Duration,
-    /// Who may upload instantly.
+    /// Who may upload instantly, unless the live settings say otherwise.
     pub instant: InstantPolicy,
+    /// After this time out of the list of peers a node counts as gone for good, with the
+    /// unfinished uploads on it. Counted from when this process first missed it.
+    pub lost_after: Duration,
 }
+
+/// Default of [`Config::lost_after`]: longer than the restart of a machine takes.
+pub const LOST_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// Files up to one default chunk are sent in one request when they come in a batch.
 const DIRECT_LIMIT: u64 = cloudstore_proto::http::DEFAULT_CHUNK_SIZE;
@@ -42,6 +56,9 @@ const DIRECT_LIMIT: u64 = cloudstore_proto::http::DEFAULT_CHUNK_SIZE;
 pub struct Upload {
     /// The HTTP interface.
     pub router: Router,
+    /// The interface for other services, on paths below `/internal/`; every call needs a service
+    /// token. Without peers nobody has one.
+    pub internal: Router,
     /// For readiness ([`Engine::check`]).
     pub engine: Arc<Engine>,
 }
@@ -52,7 +69,7 @@ pub struct Upload {
 /// When the staging directory cannot be used or dbproxy does not answer.
 pub async fn start(
     config: Config,
-    ports: Ports,
+    mut ports: Ports,
     verifier: Verifier,
     shutdown: CancellationToken,
 ) -> Result<Upload, engine::Error> {
@@ -63,11 +80,36 @@ pub async fn start(
         instant: config.instant,
         direct_limit: DIRECT_LIMIT,
     };
+    // Without peers, another node in a row is one that this node replaced.
+    let alone = ports.peers.is_none();
+    let lost_after = if alone {
+        Duration::ZERO
+    } else {
+        config.lost_after
+    };
+    let peers = ports.peers.take();
+    let peers = peers.unwrap_or_else(|| Peers::none(&settings.node));
     let engine = Engine::open(settings, Layout::new(config.staging), ports)?;
     engine.recover().await?;
-    tokio::spawn(engine.clone().sweep(shutdown));
+    let directory = Arc::new(Directory::new(peers.instances, lost_after));
+    let nodes = directory.clone();
+    tokio::spawn(engine.clone().sweep(move || nodes.lost(), shutdown.clone()));
+    let followed = directory.clone();
+    tokio::spawn(async move { followed.follow(shutdown).await });
+    let forward = Forward::new(
+        engine.clone(),
+        verifier.clone(),
+        directory,
+        peers.trusted.clone(),
+        peers.tokens,
+    );
     Ok(Upload {
-        router: routes::routes(engine.clone(), verifier),
+        router: routes::routes(App {
+            engine: engine.clone(),
+            verifier,
+            forward: Arc::new(forward),
+        }),
+        internal: routes::internal(engine.clone(), peers.trusted),
         engine,
     })
 }

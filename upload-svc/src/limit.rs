@@ -9,9 +9,9 @@ use std::{
 use cloudstore_proto::upload::InstantPolicy;
 use uuid::Uuid;
 
-/// Hashes an account may probe for in one [`WINDOW`]. Far above what uploading a large tree
-/// needs, far below what guessing content takes.
-const MAX_PROBES: usize = 60_000;
+/// Hashes an account may probe for in one [`WINDOW`], unless operators set another number. Far
+/// above what uploading a large tree needs, far below what guessing content takes.
+pub(crate) const MAX_PROBES: u32 = 60_000;
 /// Time after which the count starts again.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Accounts counted at a time; when full, those whose window is over are forgotten.
@@ -21,21 +21,23 @@ const MAX_ACCOUNTS: usize = 10_000;
 /// the client exactly as if nobody else held the content.
 #[derive(Debug, Default)]
 pub(crate) struct ProbeLimit {
-    counts: Mutex<HashMap<Uuid, (Instant, usize)>>,
+    counts: Mutex<HashMap<Uuid, (Instant, u32)>>,
 }
 
 impl ProbeLimit {
-    /// The policy for a call with this many probes.
+    /// The policy for a call with this many probes, of which `max` are allowed.
     pub(crate) fn apply(
         &self,
         account: Uuid,
         probes: usize,
         policy: InstantPolicy,
+        max: u32,
     ) -> InstantPolicy {
         if policy != InstantPolicy::Everyone {
             return policy;
         }
-        if self.count(account, probes) {
+        let probes = u32::try_from(probes).unwrap_or(u32::MAX);
+        if self.count(account, probes, max) {
             policy
         } else {
             InstantPolicy::Account
@@ -44,11 +46,11 @@ impl ProbeLimit {
 
     /// Who fails to prove possession is guessing: no more of others' content for this window.
     pub(crate) fn failed_proof(&self, account: Uuid) {
-        self.count(account, MAX_PROBES + 1);
+        self.count(account, u32::MAX, 0);
     }
 
     /// Counts; false beyond the limit.
-    fn count(&self, account: Uuid, probes: usize) -> bool {
+    fn count(&self, account: Uuid, probes: u32, max: u32) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= MAX_ACCOUNTS {
             counts.retain(|_, (since, _)| since.elapsed() < WINDOW);
@@ -61,7 +63,7 @@ impl ProbeLimit {
             (*since, *count) = (Instant::now(), 0);
         }
         *count = count.saturating_add(probes);
-        *count <= MAX_PROBES
+        *count <= max
     }
 }
 
@@ -74,13 +76,13 @@ mod tests {
         let limit = ProbeLimit::default();
         let (greedy, modest) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let everyone = InstantPolicy::Everyone;
-        assert_eq!(limit.apply(greedy, MAX_PROBES, everyone), everyone);
-        assert_eq!(limit.apply(greedy, 1, everyone), InstantPolicy::Account);
-        assert_eq!(limit.apply(modest, 1, everyone), everyone);
-        assert_eq!(
-            limit.apply(modest, 1, InstantPolicy::Off),
-            InstantPolicy::Off
-        );
+        let apply = |account, probes, policy| limit.apply(account, probes, policy, 100);
+        assert_eq!(apply(greedy, 100, everyone), everyone);
+        assert_eq!(apply(greedy, 1, everyone), InstantPolicy::Account);
+        assert_eq!(apply(modest, 1, everyone), everyone);
+        assert_eq!(apply(modest, 1, InstantPolicy::Off), InstantPolicy::Off);
+        let raised = limit.apply(greedy, 1, everyone, 1_000);
+        assert_eq!(raised, everyone, "a new limit counts at once");
     }
 
     #[test]
@@ -88,7 +90,7 @@ mod tests {
         let limit = ProbeLimit::default();
         let account = Uuid::from_u128(1);
         limit.failed_proof(account);
-        let policy = limit.apply(account, 1, InstantPolicy::Everyone);
+        let policy = limit.apply(account, 1, InstantPolicy::Everyone, MAX_PROBES);
         assert_eq!(policy, InstantPolicy::Account);
     }
 }

@@ -5,28 +5,32 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::FromRef,
+    middleware::from_fn_with_state,
     routing::{get, post, put},
 };
-use cloudstore_service::auth::Verifier;
-
-use crate::{
-    dialect::{direct, native},
-    engine::Engine,
+use cloudstore_service::{
+    auth::Verifier,
+    trust::{self, Trusted},
 };
 
+use crate::{
+    dialect::{direct, native, staging},
+    engine::Engine,
+    forward::{AUDIENCE, Forward, to_owner},
+};
+
+/// Who moves and reads finished copies.
+const READERS: &[&str] = &["transfer-worker", "download-svc", "upload-svc"];
+
 #[derive(Clone, FromRef)]
-struct App {
-    engine: Arc<Engine>,
-    verifier: Verifier,
+pub(crate) struct App {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) verifier: Verifier,
+    pub(crate) forward: Arc<Forward>,
 }
 
-pub(crate) fn routes(engine: Arc<Engine>, verifier: Verifier) -> Router {
-    Router::new()
-        .route("/api/v1/uploads", post(native::create).get(native::list))
-        .route(
-            "/api/v1/uploads/batch",
-            post(native::create_batch).layer(batch_limit()),
-        )
+pub(crate) fn routes(app: App) -> Router {
+    let owned = Router::new()
         .route(
             "/api/v1/uploads/{id}",
             get(native::status).delete(native::cancel),
@@ -37,8 +41,26 @@ pub(crate) fn routes(engine: Arc<Engine>, verifier: Verifier) -> Router {
             put(native::put_chunk),
         )
         .route("/api/v1/uploads/{id}/complete", post(native::complete))
+        .route_layer(from_fn_with_state(app.clone(), to_owner));
+    Router::new()
+        .route("/api/v1/uploads", post(native::create).get(native::list))
+        .route(
+            "/api/v1/uploads/batch",
+            post(native::create_batch).layer(batch_limit()),
+        )
         .route("/api/v1/content/{*path}", put(direct::put_content))
-        .with_state(App { engine, verifier })
+        .merge(owned)
+        .with_state(app)
+}
+
+/// For services only; users have no business here.
+pub(crate) fn internal(engine: Arc<Engine>, trusted: Trusted) -> Router {
+    Router::new()
+        .route("/internal/v1/staging/remove", post(staging::remove))
+        .route("/internal/v1/staging/{id}", get(staging::content))
+        .route("/internal/v1/staging/{id}/outboard", get(staging::outboard))
+        .route_layer(trust::require(trusted, AUDIENCE, READERS))
+        .with_state(engine)
 }
 
 /// A batch of 1,000 entries whose paths have the greatest length, JSON-escaped.

@@ -10,6 +10,7 @@ use cloudstore_service::{
     http,
     listener::{self, Limits},
     rpc::{self, Channel},
+    settings::Settings,
     tls,
 };
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -62,8 +63,14 @@ impl Stack {
                 get(async |user: User| user.account_id.to_string()),
             )
             .with_state(Elsewhere(verifier.clone()));
-        let app =
-            cloudstore_account::router(config, channel.clone(), verifier, shutdown.clone()).await;
+        let app = cloudstore_account::router(
+            config,
+            channel.clone(),
+            verifier,
+            Settings::fixed(),
+            shutdown.clone(),
+        )
+        .await;
         let app = http::finish(app.unwrap().merge(elsewhere));
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());

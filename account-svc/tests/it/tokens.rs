@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use cloudstore_proto::account::{
     PublicKey, PublishKeyRequest, account_store_client::AccountStoreClient,
 };
-use cloudstore_service::{auth, clock, rpc};
+use cloudstore_service::{auth, clock, rpc, settings::Settings};
 use ed25519_dalek::{Signer as _, SigningKey};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ async fn a_restart_brings_a_new_key_and_old_tokens_stay_valid() {
     let verifier = auth::Verifier::new(stack.channel.clone(), shutdown.clone());
     let config = cloudstore_account::Config::default();
     let channel = stack.channel.clone();
-    let again = cloudstore_account::router(config, channel, verifier.clone(), shutdown.clone());
+    let again = cloudstore_account::router(config, channel, verifier.clone(), Settings::fixed(), shutdown.clone());
     let _again = again.await.unwrap();
     let new = jwks(&stack).await;
     assert_eq!((old.len(), new.len()), (1, 2));

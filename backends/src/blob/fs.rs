@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -23,8 +23,12 @@ use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
-use super::{BlobStore, ByteStream, Error, Key, Source, Stat};
+use super::{BlobStore, ByteStream, Error, Key, Listed, Source, Stat};
 use crate::flush::{Flusher, create_dirs_durably};
+
+mod list;
+
+use list::{Walk, unless_gone};
 
 /// Bytes of one read and of one write: large enough that the hand-over to a blocking thread does
 /// not count, small enough for many streams at a time.
@@ -116,7 +120,7 @@ impl FsBlobStore {
         let file = tokio::fs::File::from_std(file);
         let mut writer = tokio::io::BufWriter::with_capacity(PIECE, file);
         let mut found = 0;
-        while let Some(bytes) = stream.try_next().await.map_err(full_or_unavailable)? {
+        while let Some(bytes) = stream.try_next().await.map_err(Error::Source)? {
             found += bytes.len() as u64;
             if found > len {
                 return Err(Error::Length {
@@ -246,6 +250,37 @@ impl BlobStore for FsBlobStore {
         Ok(())
     }
 
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Listed)>, Error> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.blocking(move |inner| {
+            let walk = Walk {
+                prefix: &prefix,
+                after: after.as_ref().map_or("", Key::as_str),
+                limit,
+            };
+            let mut listed = Vec::new();
+            walk.enter(&inner.dir, "", &mut listed)
+                .map_err(full_or_unavailable)?;
+            Ok(listed)
+        })
+        .await
+    }
+
+    async fn abort_unfinished(&self, older_than: Duration) -> Result<u64, Error> {
+        let before = SystemTime::now().checked_sub(older_than);
+        self.blocking(move |inner| inner.abort_unfinished(before))
+            .await
+    }
+
+    fn links(&self) -> bool {
+        true
+    }
+
     async fn presign_get(&self, _key: &Key, _ttl: Duration) -> Result<Option<Url>, Error> {
         Ok(None)
     }
@@ -315,8 +350,8 @@ impl Inner {
         len: u64,
         target: &Path,
     ) -> Result<Option<NamedTempFile>, Error> {
-        let source = File::open(path).map_err(full_or_unavailable)?;
-        let found = source.metadata().map_err(full_or_unavailable)?.len();
+        let source = File::open(path).map_err(Error::Source)?;
+        let found = source.metadata().map_err(Error::Source)?.len();
         if found != len {
             return Err(Error::Length {
                 expected: len,
@@ -332,6 +367,25 @@ impl Inner {
             Err(error) if cannot_link(&error) => self.copy(source, len).map(Some),
             Err(error) => Err(full_or_unavailable(error)),
         }
+    }
+
+    /// Removes temporary files that were last written before that time.
+    fn abort_unfinished(&self, before: Option<SystemTime>) -> Result<u64, Error> {
+        let mut removed = 0;
+        for entry in std::fs::read_dir(&self.tmp).map_err(full_or_unavailable)? {
+            let entry = entry.map_err(full_or_unavailable)?;
+            let name = entry.file_name();
+            let meta = unless_gone(entry.metadata()).map_err(full_or_unavailable)?;
+            let modified = meta.and_then(|meta| meta.modified().ok());
+            let old = modified
+                .zip(before)
+                .is_some_and(|(at, before)| at <= before);
+            if old && name != LOCK {
+                let gone = unless_gone(std::fs::remove_file(entry.path()));
+                removed += u64::from(gone.map_err(full_or_unavailable)?.is_some());
+            }
+        }
+        Ok(removed)
     }
 
     /// Replaces an object by a link to the file, atomically, so that a put mends what a disk has

@@ -1,9 +1,15 @@
 //! Blobs in S3-compatible object storage.
 //!
-//! Parts are sent from memory with their SHA-256 in the signature, so that a store refuses what
-//! was damaged on its way, whatever checksum headers it knows.
+//! What is damaged on its way is refused by the store, which compares a checksum: the CRC-32C of a
+//! part where it says that it does so (see [`multipart`]), else the SHA-256 in the signature.
 
-use std::{cmp::max, fs::File, io, ops::Range, time::Duration};
+use std::{
+    cmp::max,
+    fs::File,
+    io,
+    ops::Range,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
@@ -13,35 +19,36 @@ use aws_sdk_s3::{
         ResponseChecksumValidation, StalledStreamProtectionConfig, retry::RetryConfig,
         timeout::TimeoutConfig,
     },
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     presigning::PresigningConfig,
-    primitives::ByteStream as SdkStream,
-    types::{CompletedMultipartUpload, CompletedPart},
+    primitives::{ByteStream as SdkStream, DateTime},
+    types::ChecksumMode,
 };
 use aws_smithy_http_client::tls;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use url::Url;
 
-use super::{BlobStore, ByteStream, Error, Key, Source, Stat};
+use super::{BlobStore, ByteStream, Error, KEYS, Key, Listed, Source, Stat};
 
+mod checksum;
 mod config;
+mod error;
+mod multipart;
 mod parts;
+mod running;
 
 pub use config::{Checksums, DEFAULT_PART_BYTES, MIN_PART_BYTES, S3Config};
 
+use error::{error, unavailable};
+use multipart::Layout;
+use running::Running;
+
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 const MAX_PARTS: u64 = 10_000;
-/// Parts of one object on their way at a time.
-const PARTS_IN_FLIGHT: u64 = 4;
-/// What the parts of one object may take in memory, as long as [`MAX_PARTS`] allows it.
-const PARTS_IN_MEMORY: u64 = PARTS_IN_FLIGHT * DEFAULT_PART_BYTES;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one attempt, until the answer begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// The same for putting parts together, which takes S3 up to some minutes.
-const COMPLETE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Slower than this an attempt to send content is given up. The limit only has to end connections
 /// that trickle: those that stand still are cut much earlier.
 const MIN_BYTES_PER_SECOND: u64 = 128 << 10;
@@ -51,6 +58,8 @@ const STALL_GRACE: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 4;
 /// How long a readiness check may take.
 const CHECK_BUDGET: Duration = Duration::from_secs(5);
+/// The most that S3 lists in one answer.
+const MAX_LISTED: usize = 1_000;
 /// The longest life that S3 gives to a presigned URL.
 const MAX_PRESIGN: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -59,7 +68,11 @@ const MAX_PRESIGN: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub struct S3BlobStore {
     client: Client,
     bucket: String,
+    /// Before every key.
+    prefix: String,
     part_bytes: u64,
+    /// Names of the objects that are being sent in parts.
+    running: Running,
 }
 
 impl S3BlobStore {
@@ -105,173 +118,113 @@ impl S3BlobStore {
         Self {
             client: Client::from_conf(sdk.build()),
             bucket: config.bucket,
+            prefix: config.prefix,
             part_bytes: max(config.part_bytes, MIN_PART_BYTES),
+            running: Running::default(),
         }
+    }
+
+    /// The object's name in the bucket.
+    fn name(&self, key: &Key) -> String {
+        format!("{}{}", self.prefix, key.as_str())
+    }
+
+    /// The key of an object in the bucket, unless it is somebody else's.
+    fn key(&self, name: &str) -> Option<Key> {
+        Key::parse(name.strip_prefix(&self.prefix)?)
     }
 
     /// Sends an object in one request.
-    async fn put_whole(&self, key: &Key, content: Bytes) -> Result<(), Error> {
+    async fn put_whole(&self, name: &str, content: Bytes) -> Result<Stored, Error> {
         let patience = patience(sending_timeout(content.len()));
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key.as_str());
+        let request = self.client.put_object().bucket(&self.bucket).key(name);
         let sent = request
             .body(SdkStream::from(content))
             .customize()
             .config_override(patience)
             .send();
-        Box::pin(sent).await.map(drop).map_err(error)
+        let stored = Box::pin(sent).await.map_err(error)?;
+        Ok(Stored {
+            e_tag: stored.e_tag,
+            checksum: None,
+        })
     }
 
-    /// Sends an object in parts. What fails is aborted as far as the store still answers.
-    async fn put_in_parts(&self, key: &Key, source: Source, part_bytes: u64) -> Result<(), Error> {
-        let len = source.len();
-        let upload = self.create_multipart(key).await?;
-        let parts = match self.upload_parts(key, &upload, source, part_bytes).await {
-            Ok(parts) => parts,
-            Err(error) => {
-                self.abort_multipart(key, &upload).await;
-                return Err(error);
-            }
-        };
-        let Err(error) = self.complete_multipart(key, &upload, parts).await else {
-            return Ok(());
-        };
-        self.abort_multipart(key, &upload).await;
-        // The answer to a completion may be lost although it took effect; repeated, it says that
-        // there is no such upload. An object of this key and length is this content.
-        match self.stat(key).await {
-            Ok(stat) if stat == Some(Stat { len }) => Ok(()),
-            _ => Err(error),
-        }
-    }
-
-    async fn create_multipart(&self, key: &Key) -> Result<String, Error> {
-        let request = self.client.create_multipart_upload().bucket(&self.bucket);
-        let created = Box::pin(request.key(key.as_str()).send())
+    /// What HEAD says; `None` when there is no such object.
+    async fn head(&self, name: &str, with_checksum: bool) -> Result<Option<Head>, Error> {
+        let request = self.client.head_object().bucket(&self.bucket).key(name);
+        let mode = with_checksum.then_some(ChecksumMode::Enabled);
+        match Box::pin(request.set_checksum_mode(mode).send())
             .await
-            .map_err(error)?;
-        created
-            .upload_id
-            .ok_or_else(|| unavailable("the store gave no upload id"))
-    }
-
-    /// Sends all parts, some at a time, and returns them in order.
-    async fn upload_parts(
-        &self,
-        key: &Key,
-        upload: &str,
-        source: Source,
-        part_bytes: u64,
-    ) -> Result<Vec<CompletedPart>, Error> {
-        let in_flight = (PARTS_IN_MEMORY / part_bytes).clamp(1, PARTS_IN_FLIGHT);
-        let in_flight = usize::try_from(in_flight).expect("invariant: a small number");
-        let mut parts: Vec<CompletedPart> = parts::of(source, part_bytes)
-            .await?
-            .zip(stream::iter(1..))
-            .map(|(content, number)| content.map(|content| (content, number)))
-            .map_ok(|(content, number)| self.upload_part(key, upload, number, content))
-            .try_buffer_unordered(in_flight)
-            .try_collect()
-            .await?;
-        parts.sort_unstable_by_key(CompletedPart::part_number);
-        Ok(parts)
-    }
-
-    async fn upload_part(
-        &self,
-        key: &Key,
-        upload: &str,
-        number: i32,
-        content: Bytes,
-    ) -> Result<CompletedPart, Error> {
-        let patience = patience(sending_timeout(content.len()));
-        let request = self
-            .client
-            .upload_part()
-            .bucket(&self.bucket)
-            .key(key.as_str());
-        let request = request.upload_id(upload).part_number(number);
-        let sent = request
-            .body(SdkStream::from(content))
-            .customize()
-            .config_override(patience)
-            .send();
-        let part = Box::pin(sent).await.map_err(error)?;
-        Ok(CompletedPart::builder()
-            .part_number(number)
-            .set_e_tag(part.e_tag)
-            .set_checksum_crc32(part.checksum_crc32)
-            .set_checksum_crc32_c(part.checksum_crc32_c)
-            .set_checksum_crc64_nvme(part.checksum_crc64_nvme)
-            .set_checksum_sha1(part.checksum_sha1)
-            .set_checksum_sha256(part.checksum_sha256)
-            .build())
-    }
-
-    async fn complete_multipart(
-        &self,
-        key: &Key,
-        upload: &str,
-        parts: Vec<CompletedPart>,
-    ) -> Result<(), Error> {
-        let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(parts))
-            .build();
-        let request = self.client.complete_multipart_upload().bucket(&self.bucket);
-        let request = request
-            .key(key.as_str())
-            .upload_id(upload)
-            .multipart_upload(parts);
-        let request = request
-            .customize()
-            .config_override(patience(COMPLETE_TIMEOUT));
-        Box::pin(request.send()).await.map(drop).map_err(error)
-    }
-
-    /// Frees the parts of an upload that failed. Best effort: the store's own rule for unfinished
-    /// uploads gets the rest.
-    async fn abort_multipart(&self, key: &Key, upload: &str) {
-        let request = self.client.abort_multipart_upload().bucket(&self.bucket);
-        let sent = request.key(key.as_str()).upload_id(upload).send();
-        if let Err(failed) = Box::pin(sent).await
-            && failed.code() != Some("NoSuchUpload")
+            .map_err(error)
         {
-            let error = DisplayErrorContext(&failed);
-            tracing::warn!(key = key.as_str(), upload, %error, "multipart upload not aborted");
+            Ok(head) => {
+                let len = head.content_length.and_then(|len| u64::try_from(len).ok());
+                Ok(Some(Head {
+                    len: len.ok_or_else(|| unavailable("the store gave no length"))?,
+                    e_tag: head.e_tag,
+                    checksum: head.checksum_crc32_c,
+                }))
+            }
+            // The answer has no body that says whether it is the object or the bucket that is
+            // missing; and without its bucket every blob would seem to be gone.
+            Err(Error::NotFound) => self.check().await.map(|()| None),
+            Err(error) => Err(error),
         }
     }
 
     /// Asks the store whether it has what was sent.
-    async fn verify(&self, key: &Key, expected: u64) -> Result<Stat, Error> {
-        match self.stat(key).await? {
-            Some(stat) if stat.len == expected => Ok(stat),
-            Some(stat) => Err(Error::Length {
+    async fn verify(&self, name: &str, expected: u64, stored: Stored) -> Result<Stat, Error> {
+        let head = self.head(name, stored.checksum.is_some()).await?;
+        let head =
+            head.ok_or_else(|| unavailable("the object is not there although the store took it"))?;
+        if head.len != expected {
+            return Err(Error::Length {
                 expected,
-                found: stat.len,
-            }),
-            None => Err(unavailable(
-                "the object is not there although the store took it",
-            )),
+                found: head.len,
+            });
         }
+        // Only what both answers have can be compared.
+        let differ = |told: Option<String>, shown: Option<String>| {
+            told.zip(shown).is_some_and(|(told, shown)| told != shown)
+        };
+        if differ(stored.e_tag, head.e_tag) || differ(stored.checksum, head.checksum) {
+            return Err(unavailable("the object there is not the one that was sent"));
+        }
+        Ok(Stat { len: head.len })
     }
+}
+
+/// What the store said about an object when it took it.
+#[derive(Debug, Default)]
+struct Stored {
+    e_tag: Option<String>,
+    /// CRC-32C as a HEAD has it.
+    checksum: Option<String>,
+}
+
+/// What the store says about an object.
+#[derive(Debug)]
+struct Head {
+    len: u64,
+    e_tag: Option<String>,
+    checksum: Option<String>,
 }
 
 #[async_trait]
 impl BlobStore for S3BlobStore {
     async fn put(&self, key: &Key, source: Source) -> Result<Stat, Error> {
-        let len = source.len();
+        let (name, len) = (self.name(key), source.len());
         let part_bytes = adapted_part_bytes(len, self.part_bytes);
-        if len > part_bytes {
-            self.put_in_parts(key, source, part_bytes).await?;
+        let stored = if len > part_bytes {
+            let layout = Layout { len, part_bytes };
+            self.put_in_parts(&name, source, layout).await?
         } else {
             let mut parts = parts::of(source, part_bytes).await?;
             let content = parts.try_next().await?.unwrap_or_default();
-            self.put_whole(key, content).await?;
-        }
-        self.verify(key, len).await
+            self.put_whole(&name, content).await?
+        };
+        self.verify(&name, len, stored).await
     }
 
     async fn get(&self, key: &Key, range: Range<u64>) -> Result<ByteStream, Error> {
@@ -283,7 +236,7 @@ impl BlobStore for S3BlobStore {
             .client
             .get_object()
             .bucket(&self.bucket)
-            .key(key.as_str());
+            .key(self.name(key));
         let request = request.range(format!("bytes={}-{}", range.start, range.end - 1));
         let object = Box::pin(request.send()).await.map_err(error)?;
         let found = object
@@ -305,20 +258,8 @@ impl BlobStore for S3BlobStore {
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, Error> {
-        let request = self
-            .client
-            .head_object()
-            .bucket(&self.bucket)
-            .key(key.as_str());
-        match Box::pin(request.send()).await.map_err(error) {
-            Ok(head) => {
-                let len = head.content_length.and_then(|len| u64::try_from(len).ok());
-                let len = len.ok_or_else(|| unavailable("the store gave no length"))?;
-                Ok(Some(Stat { len }))
-            }
-            Err(Error::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let head = self.head(&self.name(key), false).await?;
+        Ok(head.map(|head| Stat { len: head.len }))
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
@@ -326,11 +267,68 @@ impl BlobStore for S3BlobStore {
             .client
             .delete_object()
             .bucket(&self.bucket)
-            .key(key.as_str());
+            .key(self.name(key));
         match Box::pin(request.send()).await.map_err(error) {
             Ok(_) | Err(Error::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Listed)>, Error> {
+        let prefix = format!("{}{prefix}", self.prefix);
+        let mut after = after.map(|after| self.name(after));
+        let mut listed = Vec::new();
+        while listed.len() < limit {
+            let page = i32::try_from((limit - listed.len()).min(MAX_LISTED));
+            let request = self.client.list_objects_v2().bucket(&self.bucket);
+            let request = request.prefix(&prefix).set_start_after(after);
+            let request = request.max_keys(page.expect("invariant: a page is small"));
+            let page = Box::pin(request.send()).await.map_err(error)?;
+            let more = page.is_truncated.unwrap_or(false);
+            after = page.contents().last().and_then(|last| last.key.clone());
+            for object in page.contents.unwrap_or_default() {
+                // What somebody else has put there is none of ours.
+                let key = object.key.as_deref().and_then(|name| self.key(name));
+                let len = object.size.and_then(|size| u64::try_from(size).ok());
+                let modified = object
+                    .last_modified
+                    .and_then(|at| SystemTime::try_from(at).ok());
+                if let (Some(key), Some(len), Some(modified)) = (key, len, modified) {
+                    listed.push((key, Listed { len, modified }));
+                }
+            }
+            if !more || after.is_none() {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn abort_unfinished(&self, older_than: Duration) -> Result<u64, Error> {
+        let before = SystemTime::now()
+            .checked_sub(older_than)
+            .map(DateTime::from);
+        let mut aborted = 0;
+        for upload in self.unfinished(&format!("{}{KEYS}", self.prefix)).await? {
+            let old = before.is_some_and(|before| upload.initiated <= before);
+            // Names that are not ours belong to somebody who shares the bucket.
+            if old
+                && self.key(&upload.name).is_some()
+                && let Some(_turn) = self.running.try_enter(&upload.name)
+            {
+                aborted += u64::from(self.abort_multipart(&upload.name, &upload.id).await);
+            }
+        }
+        Ok(aborted)
+    }
+
+    fn links(&self) -> bool {
+        false
     }
 
     async fn presign_get(&self, key: &Key, ttl: Duration) -> Result<Option<Url>, Error> {
@@ -339,7 +337,7 @@ impl BlobStore for S3BlobStore {
             .client
             .get_object()
             .bucket(&self.bucket)
-            .key(key.as_str());
+            .key(self.name(key));
         let presigned = Box::pin(request.presigned(config)).await.map_err(error)?;
         Url::parse(presigned.uri()).map(Some).map_err(unavailable)
     }
@@ -398,32 +396,6 @@ fn exactly(body: SdkStream, expected: u64) -> ByteStream {
         }
     })
     .boxed()
-}
-
-fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Unavailable(cause.into())
-}
-
-/// Sorts the answers of stores by what callers can do about them.
-fn error<E>(failed: SdkError<E>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    let status = failed
-        .raw_response()
-        .map(|response| response.status().as_u16());
-    let code = failed
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code);
-    match (status, code) {
-        (_, Some("NoSuchBucket" | "NoSuchUpload")) => {}
-        // HEAD has no body and therefore no code.
-        (Some(404), _) => return Error::NotFound,
-        (Some(416), _) => return Error::Range,
-        (Some(507), _) | (_, Some("XMinioStorageFull" | "QuotaExceeded")) => return Error::Full,
-        _ => {}
-    }
-    unavailable(DisplayErrorContext(failed).to_string())
 }
 
 #[cfg(test)]

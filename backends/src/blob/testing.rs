@@ -1,17 +1,26 @@
 //! What every blob store must do, sentence by sentence of the port's documentation.
 
-use std::{fs::File, io, ops::Range, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use cloudstore_content::tree::TreeHasher;
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
-use super::{BlobStore, ByteStream, Error, Key, Source, Stat};
+use super::{BlobStore, ByteStream, Error, KEYS, Key, Source, Stat};
 
 /// More than one part, of whatever size parts are, and no multiple of anything.
 const LARGE: usize = (20 << 20) + 12_345;
 
-/// Runs the whole suite against a store.
+/// By how much a store's clock, or its way to write times, may differ from ours.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
+
+/// Runs the whole suite against a store that nobody else uses, and that is empty.
 ///
 /// # Panics
 /// When the store breaks a promise.
@@ -32,6 +41,9 @@ pub async fn contract(store: Arc<dyn BlobStore>) {
     Box::pin(open_files_survive_a_delete(store)).await;
     Box::pin(a_started_get_never_ends_early(store)).await;
     Box::pin(presigning(store)).await;
+    Box::pin(puts_after_unfinished_ones(store)).await;
+    Box::pin(listing(store)).await;
+    Box::pin(unfinished_puts_are_aborted(store)).await;
 }
 
 /// Content that differs from offset to offset and from seed to seed.
@@ -210,7 +222,7 @@ async fn failing_streams_leave_nothing(store: &dyn BlobStore) {
         let stream = stream_of(&content, 65_536).chain(broken).boxed();
         let len = actual as u64 + 10;
         let refused = store.put(&key, Source::Stream { len, stream }).await;
-        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Source(_))), "{refused:?}");
         assert_missing(store, &key).await;
     }
 }
@@ -364,5 +376,102 @@ async fn presigning(store: &dyn BlobStore) {
         assert!(matches!(url.scheme(), "http" | "https"));
         assert!(url.path().ends_with(key.as_str()), "{url}");
     }
+    store.delete(&key).await.expect("deleted");
+}
+
+/// A put of a large object whose stream breaks near its end.
+async fn unfinished_put(store: &dyn BlobStore, key: &Key, content: &Bytes, kind: io::ErrorKind) {
+    let most = content.slice(..content.len() - 1_000);
+    let broken = stream::once(async move { Err(kind.into()) });
+    let stream = stream_of(&most, 65_536).chain(broken).boxed();
+    let len = content.len() as u64;
+    let failed = store.put(key, Source::Stream { len, stream }).await;
+    assert!(matches!(failed, Err(Error::Source(_))), "{failed:?}");
+    assert_missing(store, key).await;
+}
+
+async fn puts_after_unfinished_ones(store: &dyn BlobStore) {
+    let content = content(LARGE, 109);
+    let key = key_of(&content);
+    for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::InvalidData] {
+        // What was left is of some other content, which must not end up in the object.
+        let other = Bytes::from(vec![7; LARGE]);
+        unfinished_put(store, &key, &content, kind).await;
+        unfinished_put(store, &key, &other, kind).await;
+        let len = LARGE as u64;
+        let stream = stream_of(&content, 65_536);
+        let source = Source::Stream { len, stream };
+        assert_eq!(store.put(&key, source).await.expect("stored"), Stat { len });
+        assert_holds(store, &key, &content).await;
+        store.delete(&key).await.expect("deleted");
+    }
+}
+
+async fn listing(store: &dyn BlobStore) {
+    let began = SystemTime::now() - CLOCKS_DIFFER;
+    // Two neighbours with nothing between them, an outboard beside its blob, and others around.
+    let roots = [[0x3c; 32], [0x3d; 32], [0xc3; 32]];
+    let mut keys: Vec<_> = roots.iter().map(Key::blob).collect();
+    keys.push(Key::outboard(&roots[1]));
+    for key in &keys {
+        put_bytes(store, key, &content(1_000, 110)).await;
+    }
+    keys.sort();
+    let list = async |prefix: &str, after: Option<&Key>, limit: usize| {
+        let listed = store.list(prefix, after, limit).await;
+        let listed = listed.expect("listing works");
+        for (key, listed) in &listed {
+            assert_eq!(listed.len, 1_000, "{key:?}");
+            assert!(listed.modified >= began, "{key:?} {listed:?}");
+        }
+        listed.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(list(KEYS, None, 1_000).await, keys);
+    assert_eq!(list(KEYS, None, keys.len()).await, keys);
+    assert_eq!(list(KEYS, Some(&keys[3]), 10).await, []);
+    for (index, key) in keys.iter().enumerate() {
+        let before = index.checked_sub(1).map(|before| &keys[before]);
+        assert_eq!(list(KEYS, before, 1).await, std::slice::from_ref(key));
+    }
+    assert_eq!(
+        list(KEYS, Some(&Key::blob(&[0x3c; 32])), 2).await,
+        keys[1..3]
+    );
+    // A key that is not there is a place between those that are.
+    assert_eq!(
+        list(KEYS, Some(&Key::blob(&[0x40; 32])), 9).await,
+        keys[3..]
+    );
+    assert_eq!(list("blobs/3d/", None, 9).await, keys[1..3]);
+    assert_eq!(list("blobs/3d/3d/3d", None, 9).await, keys[1..3]);
+    assert_eq!(list("blobs/4", None, 9).await, []);
+    for key in &keys {
+        store.delete(key).await.expect("deleted");
+    }
+    assert_eq!(
+        list(KEYS, None, 9).await,
+        [],
+        "what is deleted is not listed"
+    );
+}
+
+async fn unfinished_puts_are_aborted(store: &dyn BlobStore) {
+    let content = content(LARGE, 111);
+    let key = key_of(&content);
+    unfinished_put(store, &key, &content, io::ErrorKind::ConnectionReset).await;
+    let abort = async |older_than| {
+        let aborted = store.abort_unfinished(older_than).await;
+        aborted.expect("aborting works")
+    };
+    assert_eq!(
+        abort(Duration::from_secs(3_600)).await,
+        0,
+        "it is not that old"
+    );
+    abort(Duration::ZERO).await;
+    assert_eq!(abort(Duration::ZERO).await, 0, "nothing is left over");
+    put_bytes(store, &key, &content).await;
+    abort(Duration::ZERO).await;
+    assert_holds(store, &key, &content).await;
     store.delete(&key).await.expect("deleted");
 }

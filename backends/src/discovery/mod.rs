@@ -41,6 +41,15 @@ pub type Instances = Vec<Instance>;
 /// Settings and published facts by key, without the common prefix.
 pub type Settings = BTreeMap<String, Vec<u8>>;
 
+/// What is below a prefix, keys without it.
+fn below(prefix: &str, settings: &Settings) -> Settings {
+    let found = settings.iter().filter_map(|(key, value)| {
+        let rest = key.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
+        Some((rest.to_owned(), value.clone()))
+    });
+    found.collect()
+}
+
 /// Why discovery failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -34,7 +34,7 @@ pub struct MemoryQueue {
 struct State {
     ready: VecDeque<Waiting>,
     /// Earliest first. The number makes the order total and keeps equals in order.
-    resting: BinaryHeap<Reverse<(Instant, u64, String)>>,
+    resting: BinaryHeap<Reverse<(Instant, u64, Job)>>,
     next_tag: u64,
     dead: u64,
 }
@@ -104,9 +104,9 @@ impl State {
             .peek()
             .is_some_and(|Reverse((due, ..))| *due <= now)
         {
-            let Reverse((_, _, blake3)) = self.resting.pop().expect("invariant: just seen");
+            let Reverse((_, _, job)) = self.resting.pop().expect("invariant: just seen");
             self.ready.push_back(Waiting {
-                job: Job { blake3 },
+                job,
                 redelivered: true,
             });
         }
@@ -150,7 +150,7 @@ impl Queue for MemoryQueue {
             Outcome::Ack => {}
             Outcome::Retry => {
                 let due = Instant::now() + RETRY_DELAY;
-                self.lock().resting.push(Reverse((due, tag, job.blake3)));
+                self.lock().resting.push(Reverse((due, tag, job)));
                 // Everybody who waits must know the time: a single one may go away before it.
                 self.changed.notify_waiters();
             }

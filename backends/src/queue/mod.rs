@@ -4,14 +4,18 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub mod memory;
+pub mod rabbitmq;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 /// "This blob is waiting to be transferred."
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Job {
     /// The blob's identity, 64 hexadecimal digits.
     pub blake3: String,
+    /// W3C trace context of what caused it, for logs only: nothing depends on its arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// A job that was handed out and waits to be settled.

@@ -23,7 +23,11 @@ pub async fn contract(queue: Arc<dyn Queue>) {
 fn job(name: &str) -> Job {
     let mut blake3 = hex::encode(name);
     blake3.extend(std::iter::repeat_n('0', 64 - blake3.len()));
-    Job { blake3 }
+    let traceparent = format!("00-{}-0000000000000001-01", &blake3[..32]);
+    Job {
+        blake3,
+        traceparent: Some(traceparent),
+    }
 }
 
 async fn next(queue: &dyn Queue) -> Delivery {
@@ -129,17 +133,11 @@ async fn consumers_compete(queue: &Arc<dyn Queue>) {
             })
         })
         .collect();
-    let jobs: BTreeSet<_> = (0..JOBS)
-        .map(|i| job(&format!("compete {i}")).blake3)
-        .collect();
-    for blake3 in &jobs {
-        publish(
-            &**queue,
-            &Job {
-                blake3: blake3.clone(),
-            },
-        )
-        .await;
+    let mut jobs = BTreeSet::new();
+    for number in 0..JOBS {
+        let job = job(&format!("compete {number}"));
+        publish(&**queue, &job).await;
+        jobs.insert(job.blake3);
     }
     let mut seen = BTreeSet::new();
     for consumer in consumers {

@@ -7,6 +7,7 @@ use cloudstore_backends::queue::{Error, Job, Outcome, Queue as _, memory::Memory
 fn job(name: &str) -> Job {
     Job {
         blake3: name.into(),
+        traceparent: None,
     }
 }
 

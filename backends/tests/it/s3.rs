@@ -1,6 +1,13 @@
 //! The blob store in S3, against a server in this process.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cloudstore_backends::blob::{
@@ -9,6 +16,8 @@ use cloudstore_backends::blob::{
     testing,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -19,6 +28,8 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
+
+use crate::relay::{Fault, Relay};
 
 const BUCKET: &str = "bucket";
 
@@ -55,6 +66,7 @@ impl Server {
             endpoint: Some(format!("http://{}", self.addr)),
             region: "us-east-1".into(),
             bucket: BUCKET.into(),
+            prefix: String::new(),
             path_style: true,
             access_key: "key".into(),
             secret_key: "secret".into(),
@@ -159,42 +171,26 @@ async fn wrong_keys_and_missing_buckets_are_not_missing_objects() {
         ..server.config()
     };
     for config in [wrong_key, wrong_bucket] {
-        let refused = S3BlobStore::new(config).check().await;
-        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
-    }
-}
-
-/// A way to the server whose first connection breaks after `bytes` in either direction. Those
-/// after it are good.
-async fn breaking_once(server: &Server, bytes: u64) -> S3Config {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let upstream = server.addr;
-    tokio::spawn(async move {
-        let mut left = bytes;
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(relay(
-                client,
-                TcpStream::connect(upstream).await.unwrap(),
-                left,
-            ));
-            left = u64::MAX;
+        let store = S3BlobStore::new(config);
+        for refused in [
+            store.check().await,
+            store.stat(&Key::blob(&[3; 32])).await.map(drop),
+        ] {
+            assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
         }
-    });
-    S3Config {
-        endpoint: Some(format!("http://{addr}")),
-        ..server.config()
     }
 }
 
-async fn relay(client: TcpStream, server: TcpStream, bytes: u64) {
-    let (from_client, mut to_client) = client.into_split();
-    let (from_server, mut to_server) = server.into_split();
-    let (mut from_client, mut from_server) = (from_client.take(bytes), from_server.take(bytes));
-    // Either direction's end ends both, by dropping the sockets.
-    tokio::select! {
-        _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+/// A way to the server whose first connection breaks after `bytes` in either direction.
+async fn breaking_once(server: &Server, bytes: u64) -> S3Config {
+    through(server, Fault::CutAfter(bytes)).await
+}
+
+async fn through(server: &Server, fault: Fault) -> S3Config {
+    let relay = Relay::start(server.addr, fault).await;
+    S3Config {
+        endpoint: Some(format!("http://{}", relay.addr)),
+        ..server.config()
     }
 }
 
@@ -236,4 +232,87 @@ async fn a_broken_connection_is_tried_again() {
         assert_eq!(stat.len, len as u64);
     }
     assert_eq!(server.unfinished(), 0);
+}
+
+#[tokio::test]
+async fn what_arrives_damaged_is_sent_again() {
+    let server = Server::start().await;
+    let len = 2 * MIN_PART_BYTES;
+    let content = Bytes::from(vec![7; usize::try_from(len).unwrap()]);
+    let store = S3BlobStore::new(through(&server, Fault::DamageAt(1 << 20)).await);
+    let key = Key::blob(&[6; 32]);
+    store
+        .put(&key, Source::Bytes(content.clone()))
+        .await
+        .unwrap();
+    let stream = store.get(&key, 0..len).await.unwrap();
+    let read: Vec<Bytes> = stream.try_collect().await.unwrap();
+    assert!(read.concat() == content);
+}
+
+/// A store that says 200 and then tells of an error, as S3 does when putting parts together fails
+/// after it has begun to answer. Returns its address and whether the upload was aborted.
+async fn failing_late() -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let aborted = Arc::new(AtomicBool::new(false));
+    let seen = aborted.clone();
+    let answer = move |request: Request<Incoming>| {
+        let seen = seen.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            body.collect().await?;
+            let query = parts.uri.query().unwrap_or_default();
+            let (status, body) = match parts.method.as_str() {
+                "POST" if query.contains("uploadId") => (
+                    200,
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InternalError</Code>\
+                     <Message>try again</Message></Error>",
+                ),
+                "POST" => (
+                    200,
+                    "<InitiateMultipartUploadResult><UploadId>1</UploadId>\
+                     </InitiateMultipartUploadResult>",
+                ),
+                "GET" => (
+                    200,
+                    "<ListMultipartUploadsResult></ListMultipartUploadsResult>",
+                ),
+                "HEAD" if parts.uri.path().len() > BUCKET.len() + 2 => (404, ""),
+                "DELETE" => {
+                    seen.store(true, Ordering::SeqCst);
+                    (204, "")
+                }
+                _ => (200, ""),
+            };
+            let answer = Response::builder().status(status).header("ETag", "\"1\"");
+            hyper::Result::Ok(answer.body(Full::new(Bytes::from(body))).unwrap())
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let service = service_fn(answer.clone());
+            tokio::spawn(async move {
+                let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(socket), service).await;
+            });
+        }
+    });
+    (addr, aborted)
+}
+
+#[tokio::test]
+async fn an_error_inside_a_good_answer_is_an_error() {
+    let server = Server::start().await;
+    let (addr, aborted) = failing_late().await;
+    let store = S3BlobStore::new(S3Config {
+        endpoint: Some(format!("http://{addr}")),
+        ..server.config()
+    });
+    let content = Bytes::from(vec![7; 9 << 20]);
+    let failed = store
+        .put(&Key::blob(&[7; 32]), Source::Bytes(content))
+        .await;
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
+    assert!(!aborted.load(Ordering::SeqCst), "it can be tried again");
 }

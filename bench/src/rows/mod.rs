@@ -6,6 +6,7 @@ mod direct_put;
 mod get;
 mod memory;
 mod small_files;
+mod to_storage;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,8 @@ pub(crate) enum Name {
     SmallFiles,
     /// Completion of a very large file that came out of order.
     Completion,
+    /// A large file from staging to object storage.
+    ToStorage,
     /// Peak memory during parallel uploads.
     Memory,
 }
@@ -71,7 +74,15 @@ pub(crate) struct Bench {
 
 impl Bench {
     async fn start_cloudstore<'a>(&'a self, place: &'a Place) -> Result<Cloudstore<'a>> {
-        Cloudstore::start(&self.cloudstore, &self.places, place).await
+        self.start_cloudstore_with(place, &[]).await
+    }
+
+    async fn start_cloudstore_with<'a>(
+        &'a self,
+        place: &'a Place,
+        settings: &[(&str, &str)],
+    ) -> Result<Cloudstore<'a>> {
+        Cloudstore::start(&self.cloudstore, &self.places, place, settings).await
     }
 
     async fn start_nginx(&self, place: &Place) -> Result<Nginx> {
@@ -96,6 +107,7 @@ impl Name {
             Self::Get => "get",
             Self::SmallFiles => "small-files",
             Self::Completion => "completion",
+            Self::ToStorage => "to-storage",
             Self::Memory => "memory",
         }
     }
@@ -108,6 +120,7 @@ impl Name {
             Self::Get => get::measure(bench).await,
             Self::SmallFiles => small_files::measure(bench).await,
             Self::Completion => completion::measure(bench).await,
+            Self::ToStorage => to_storage::measure(bench).await,
             Self::Memory => memory::measure(bench).await,
         }
     }

@@ -36,7 +36,7 @@ const TOKEN_AGE: Duration = Duration::from_secs(5 * 60);
 const STORED_DEADLINE: Duration = Duration::from_secs(180);
 
 /// Time between two looks at files that are on their way.
-const STORED_POLL: Duration = Duration::from_millis(100);
+const STORED_POLL: Duration = Duration::from_millis(50);
 
 const USERNAME: &str = "bench";
 
@@ -55,11 +55,13 @@ pub(crate) struct Cloudstore<'a> {
 }
 
 impl<'a> Cloudstore<'a> {
-    /// Starts it with an empty data directory in `place`, registers an account and logs in.
+    /// Starts it with an empty data directory in `place` and the settings, registers an account and
+    /// logs in.
     pub(crate) async fn start(
         program: &'a Path,
         places: &'a Places,
         place: &'a Place,
+        settings: &[(&str, &str)],
     ) -> Result<Self> {
         let dir = place.subdirectory("cloudstore-")?;
         let mut command = Command::new(program);
@@ -76,6 +78,7 @@ impl<'a> Cloudstore<'a> {
         }
         command.env("CLOUDSTORE_ACCOUNT_QUOTA", QUOTA_BYTES.to_string());
         command.env("CLOUDSTORE_LOG_FILTER", "warn");
+        command.envs(settings.iter().copied());
         let log = places.logs.join("cloudstore.log");
         let mut process = Process::spawn("cloudstore", command, &log)?;
         let ready = process.first_line(START_TIMEOUT).await;
@@ -128,12 +131,20 @@ impl<'a> Cloudstore<'a> {
         eprintln!("starting cloudstore anew, without the files that it still keeps");
         drop(self);
         place.require_room(bytes)?;
-        Self::start(program, places, place).await
+        Self::start(program, places, place, &[]).await
     }
 
     /// Waits until the file, or all files of the folder, are in durable storage and the server has
     /// nothing left to do. Returns how long it took for them to get there.
     pub(crate) async fn settle(&mut self, path: &str) -> Result<Duration> {
+        let time = self.stored(path).await?;
+        self.process.quiet().await?;
+        Ok(time)
+    }
+
+    /// Waits until the file, or all files of the folder, are in durable storage. Returns how long
+    /// it took for them to get there.
+    pub(crate) async fn stored(&mut self, path: &str) -> Result<Duration> {
         let start = Instant::now();
         while !self.is_stored(path).await? {
             if start.elapsed() > STORED_DEADLINE {
@@ -143,9 +154,7 @@ impl<'a> Cloudstore<'a> {
             }
             sleep(STORED_POLL).await;
         }
-        let time = start.elapsed();
-        self.process.quiet().await?;
-        Ok(time)
+        Ok(start.elapsed())
     }
 
     async fn is_stored(&mut self, path: &str) -> Result<bool> {

@@ -1,6 +1,7 @@
 //! The servers, and what the rows need to know of them to treat them alike.
 
 pub(crate) mod cloudstore;
+pub(crate) mod garage;
 pub(crate) mod nginx;
 
 use std::{
@@ -15,6 +16,9 @@ use crate::{
     content::Content,
     error::{Context as _, Error, Result},
 };
+
+/// Directories that hold system programs and are not on everybody's PATH.
+const SYSTEM_DIRS: &str = "/usr/sbin:/usr/local/sbin:/sbin";
 
 /// Where a server takes and gives files.
 #[derive(Clone)]

@@ -11,15 +11,12 @@ use std::{
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
-use super::Target;
+use super::{SYSTEM_DIRS, Target};
 use crate::{
     error::{Context as _, Error, Result},
     place::{Place, Places},
     process::Process,
 };
-
-/// Directories that hold system programs and are not on everybody's PATH.
-const SYSTEM_DIRS: &str = "/usr/sbin:/usr/local/sbin:/sbin";
 
 /// It listens within milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,7 +108,7 @@ impl Nginx {
 }
 
 /// Waits until the server accepts connections; false if it ended instead.
-async fn listens(process: &mut Process, address: SocketAddr) -> Result<bool> {
+pub(super) async fn listens(process: &mut Process, address: SocketAddr) -> Result<bool> {
     let deadline = Instant::now() + START_TIMEOUT;
     while Instant::now() < deadline {
         if process.exit()?.is_some() {
@@ -126,7 +123,7 @@ async fn listens(process: &mut Process, address: SocketAddr) -> Result<bool> {
 }
 
 /// A port that nobody listens on at this moment.
-fn free_address() -> Result<SocketAddr> {
+pub(super) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("choosing a port")?;
     listener.local_addr().context("choosing a port")
 }

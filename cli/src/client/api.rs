@@ -10,7 +10,7 @@ use cloudstore_proto::http::{
 };
 use reqwest::{
     Method, Response,
-    header::{CONTENT_TYPE, HeaderValue, IF_MATCH, RANGE},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, RANGE},
 };
 
 use super::{
@@ -21,6 +21,8 @@ use super::{
 };
 use crate::error::Result;
 
+/// How content is wanted: `stream` means from the server itself.
+const DELIVERY: HeaderName = HeaderName::from_static("cloudstore-delivery");
 /// Entries a page of a listing, the most the server gives.
 const PAGE: &str = "1000";
 /// Completing waits for the server's disk, which may have many gigabytes to flush.
@@ -135,7 +137,9 @@ impl Client {
         blake3: Option<&str>,
     ) -> Result<Response> {
         let path = format!("/api/v1/content{}", encode_path(path));
-        let mut request = Request::new(Method::GET, path);
+        // What the answer says of the content is needed, so no redirect to the object store.
+        let mut request =
+            Request::new(Method::GET, path).header(DELIVERY, HeaderValue::from_static("stream"));
         if let Some(range) = range.and_then(|range| header(&format!("bytes={range}"))) {
             request = request.header(RANGE, range);
         }

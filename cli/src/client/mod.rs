@@ -4,6 +4,7 @@ mod answer;
 mod api;
 mod auth;
 pub(crate) mod body;
+mod position;
 mod retry;
 pub(crate) mod throttle;
 pub(crate) mod tree;

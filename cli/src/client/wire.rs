@@ -1,7 +1,7 @@
 //! One request on the wire: built from a [`Request`], repeated while that can help, its failure
 //! turned into a [`Trouble`]. Knows nothing of logins.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloudstore_proto::http::Problem;
@@ -15,6 +15,7 @@ use url::Url;
 use super::{
     answer::{Answer, refusal},
     body::{Activity, FileBody},
+    position::Position,
     retry::{self, Backoff},
 };
 use crate::{
@@ -201,6 +202,7 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 pub(crate) struct Wire {
     http: reqwest::Client,
     base: Url,
+    position: Arc<Position>,
     retries: u32,
     out: Out,
 }
@@ -226,6 +228,7 @@ impl Wire {
         })?;
         Ok(Self {
             http,
+            position: Arc::new(Position::load(&base)),
             base,
             retries,
             out,
@@ -295,6 +298,7 @@ impl Wire {
                 Err(_) => return Err(stalled()),
             }
         };
+        self.position.learn(response.headers());
         if response.status().is_success() {
             return Ok(response);
         }
@@ -317,6 +321,9 @@ impl Wire {
         builder = builder.headers(request.headers.clone());
         if let Some(token) = token {
             builder = builder.bearer_auth(token);
+        }
+        if let Some((name, position)) = self.position.header() {
+            builder = builder.header(name, position);
         }
         Ok(match &mut request.payload {
             Payload::None => builder,

@@ -1,6 +1,7 @@
 //! One file for each command; this one dispatches and turns the outcome into an exit code.
 
 mod account;
+pub(crate) mod admin;
 mod cat;
 mod completions;
 mod ls;
@@ -106,6 +107,7 @@ impl Context {
             Command::Stat(args) => stat::run(self, &args.path).await,
             Command::Uploads(args) => uploads::run(self, args.action).await,
             Command::Verify(args) => Box::pin(verify::run(self, &args)).await,
+            Command::Admin(args) => admin::run(self, args).await,
             Command::Completions(args) => completions::run(self, args.shell),
         }
     }
@@ -170,6 +172,11 @@ impl Context {
             self.wire(&server, FEW_CONNECTIONS)?,
             Auth::Anonymous,
         ))
+    }
+
+    /// The server of the command line, whatever logins are stored.
+    fn named_server(&self) -> &str {
+        self.global.server.as_deref().unwrap_or(DEFAULT_SERVER)
     }
 
     fn stored_server(&self) -> Result<Option<String>> {

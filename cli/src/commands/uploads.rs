@@ -18,10 +18,11 @@ async fn list(context: &Context) -> Result<()> {
     let uploads = context.connect()?.uploads().await?.uploads;
     for upload in &uploads {
         context.out.record(upload)?;
+        let unknown = upload.unreachable.then(|| "unknown".to_owned());
         context.out.text(format_args!(
             "{}  {:>12} of {:>12}  expires {}  {}",
             upload.id,
-            human_bytes(upload.received),
+            unknown.unwrap_or_else(|| human_bytes(upload.received)),
             human_bytes(upload.size),
             upload.expires_at,
             upload.path

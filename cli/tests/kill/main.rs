@@ -6,29 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: what fails, fails the test")]
 
-mod check;
-mod client;
-mod load;
-mod log;
-mod random;
 mod server;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use tokio::{
-    sync::RwLock,
-    task::{JoinError, JoinSet},
-};
+use cloudstore_testkit::{Checker, Load, Options, Random};
 
-use crate::{
-    check::Checker, client::Client, load::Loader, log::Log, random::Random, server::Server,
-};
+use crate::server::Server;
 
 /// Kills in a run.
 const KILLS: u64 = 100;
@@ -53,16 +37,6 @@ fn setting(name: &str, default: impl FnOnce() -> u64) -> u64 {
     }
 }
 
-/// What the clients of a run share.
-struct Shared {
-    log: Log,
-    /// Held for reading during every request, so that whoever holds it for writing sees a log in
-    /// which no request is under way.
-    gate: RwLock<()>,
-    /// Begin nothing new.
-    stop: AtomicBool,
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_work_survives_a_hundred_kills() {
     let seed = setting("CLOUDSTORE_KILL_SEED", Random::entropy);
@@ -70,26 +44,11 @@ async fn acknowledged_work_survives_a_hundred_kills() {
     println!("CLOUDSTORE_KILL_SEED={seed}");
     let start = Instant::now();
     let mut server = Server::start(QUOTA).await;
-    let mut accounts = Vec::new();
-    for index in 0..ACCOUNTS {
-        accounts.push(Client::register(server.url(), index).await);
-    }
-    let shared = Arc::new(Shared {
-        log: Log::default(),
-        gate: RwLock::default(),
-        stop: AtomicBool::new(false),
-    });
-    let mut loaders = JoinSet::new();
-    for (index, account) in accounts.iter().enumerate() {
-        for number in 0..CLIENTS {
-            let seed = seed.wrapping_add((index * CLIENTS + number) as u64 + 1);
-            let loader = Loader::new(account.clone(), shared.clone(), number, Random::new(seed));
-            loaders.spawn(loader.run());
-        }
-    }
+    let mut load = Load::start(&server.url(), ACCOUNTS, CLIENTS, seed, Options::default()).await;
+    let shared = load.shared.clone();
 
     let mut random = Random::new(seed);
-    let mut checker = Checker::new(accounts.clone());
+    let mut checker = Checker::new(load.accounts.clone());
     for kill in 1..=kills {
         tokio::time::sleep(LIFE.mul_f64(random.fraction())).await;
         server.kill().await;
@@ -101,16 +60,9 @@ async fn acknowledged_work_survives_a_hundred_kills() {
         server.restart().await;
         checker.after_restart(&shared.log, &mut random).await;
         drop(calm);
-        if let Some(ended) = loaders.try_join_next() {
-            panic!("a client ended early, at kill {kill}: {}", reason(ended));
-        }
+        load.assert_at_work();
     }
-    shared.stop.store(true, Ordering::Relaxed);
-    while let Some(ended) = loaders.join_next().await {
-        if let Err(error) = ended {
-            std::panic::resume_unwind(error.into_panic());
-        }
-    }
+    load.stop().await;
     println!(
         "{kills} kills in {:?}: {}",
         start.elapsed(),
@@ -123,14 +75,4 @@ async fn acknowledged_work_survives_a_hundred_kills() {
         "{}",
         shared.log.summary()
     );
-}
-
-fn reason(ended: Result<(), JoinError>) -> String {
-    let Err(error) = ended else {
-        return "without a reason".to_owned();
-    };
-    let panic = error.into_panic();
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_default()
 }

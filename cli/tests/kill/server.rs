@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use cloudstore_testkit::check::Places;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -61,11 +62,25 @@ impl Server {
     }
 
     /// Names of the files below a part of the data directory.
-    pub(crate) fn files(&self, part: &str) -> Vec<String> {
+    fn files(&self, part: &str) -> Vec<String> {
         let mut names = Vec::new();
         walk(&self.dir.path().join("data").join(part), &mut names);
         names.sort_unstable();
         names
+    }
+}
+
+impl Places for Server {
+    async fn objects(&self) -> Vec<String> {
+        self.files("blobs")
+    }
+
+    async fn leftovers(&self) -> Vec<String> {
+        let mut left = self.files("staging");
+        left.extend(self.files("tmp"));
+        // The lock of the server that runs.
+        left.retain(|name| name != "lock");
+        left
     }
 }
 

@@ -12,7 +12,11 @@ use cloudstore_proto::{
     file::file_store_server::FileStoreServer, transfer::transfer_store_server::TransferStoreServer,
     upload::upload_store_server::UploadStoreServer,
 };
-use cloudstore_service::{Problem, Result};
+use cloudstore_service::{
+    Problem, Result,
+    position::{METADATA, is_valid},
+    trust::Require,
+};
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +24,9 @@ use tonic::{
     Request, Response, Status,
     transport::{Server, server::Connected},
 };
+use tower::util::option_layer;
 
-use crate::{check::Check, store::Store};
+use crate::{check::Check, position, store::Store};
 
 /// Largest message in either direction. A batch of 1,000 uploads with paths of 4 KiB is 4.5 MB,
 /// more than tonic's default allows.
@@ -39,6 +44,38 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub async fn serve<I, C, E>(
     store: Arc<dyn Store>,
     incoming: I,
+    shutdown: CancellationToken,
+) -> Result<()>
+where
+    I: Stream<Item = std::result::Result<C, E>> + Send,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    serve_to(store, incoming, None, shutdown).await
+}
+
+/// The same, to callers that show a service token only.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_trusted<I, C, E>(
+    store: Arc<dyn Store>,
+    incoming: I,
+    require: Require,
+    shutdown: CancellationToken,
+) -> Result<()>
+where
+    I: Stream<Item = std::result::Result<C, E>> + Send,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    serve_to(store, incoming, Some(require), shutdown).await
+}
+
+async fn serve_to<I, C, E>(
+    store: Arc<dyn Store>,
+    incoming: I,
+    require: Option<Require>,
     shutdown: CancellationToken,
 ) -> Result<()>
 where
@@ -72,6 +109,7 @@ where
     let stopping = shutdown.clone();
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
+        .layer(option_layer(require))
         .add_service(health_service)
         .add_service(reflection)
         .add_service(limited!(AccountStoreServer, account::Service))
@@ -97,16 +135,41 @@ where
     }
 }
 
-/// The message of a request that has the form it must have.
-fn checked<Q: Check>(request: Request<Q>) -> std::result::Result<Q, Status> {
+/// Serves one call: refuses a message without the form it must have, lets the store see the
+/// position that came with it, and sends the one that was reached, with an error as well.
+async fn answer<Q, A, F>(
+    request: Request<Q>,
+    call: impl FnOnce(Q) -> F,
+) -> std::result::Result<Response<A>, Status>
+where
+    Q: Check,
+    F: Future<Output = Result<A>>,
+{
+    let sent = request.metadata().get(METADATA);
+    let required = sent
+        .and_then(|position| position.to_str().ok())
+        .filter(|position| is_valid(position))
+        .map(str::to_owned);
     let message = request.into_inner();
     message.check()?;
-    Ok(message)
-}
-
-/// What goes back.
-fn reply<A>(result: Result<A>) -> std::result::Result<Response<A>, Status> {
-    Ok(Response::new(result?))
+    let (result, reached) = position::scope(required, call(message)).await;
+    let reached = reached.and_then(|position| position.parse().ok());
+    match result {
+        Ok(reply) => {
+            let mut response = Response::new(reply);
+            if let Some(reached) = reached {
+                response.metadata_mut().insert(METADATA, reached);
+            }
+            Ok(response)
+        }
+        Err(problem) => {
+            let mut status = Status::from(problem);
+            if let Some(reached) = reached {
+                status.metadata_mut().insert(METADATA, reached);
+            }
+            Err(status)
+        }
+    }
 }
 
 /// Implements a service: each method checks its request and hands it to the store.
@@ -121,7 +184,7 @@ macro_rules! service {
                 &self,
                 request: tonic::Request<$request>,
             ) -> Result<tonic::Response<$reply>, tonic::Status> {
-                super::reply(self.0.$call(super::checked(request)?).await)
+                super::answer(request, |message| self.0.$call(message)).await
             })*
         }
     };

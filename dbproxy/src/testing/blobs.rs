@@ -177,3 +177,59 @@ pub async fn staged_copies(f: Fixture) {
     assert_eq!(blob.state(), BlobState::Stored);
     assert!(!f.put(&owner, "/c", 1).await.unwrap().took_staged_copy);
 }
+
+/// Staged copies on nodes that are known to be away are left for later.
+pub async fn other_nodes(f: Fixture) {
+    let owner = f.account(1 << 20).await;
+    for (seed, node) in [(1, "node-a"), (2, "node-b"), (3, "node-b "), (4, "node-c")] {
+        let request = CommitUploadRequest {
+            node: node.to_owned(),
+            ..commit(&owner, &format!("/{seed}"), seed)
+        };
+        f.store.commit_upload(request).await.unwrap();
+        f.store_blob(seed).await;
+        f.clock.advance(1);
+    }
+    let seeds = async |except: &[&str], limit: u32| -> Vec<u8> {
+        let request = ListStagedCopiesRequest {
+            grace_ms: 1,
+            limit,
+            except_nodes: except.iter().map(|node| (*node).to_owned()).collect(),
+        };
+        let copies = f.store.list_staged_copies(request).await.unwrap().blobs;
+        copies.iter().map(|blob| blob.blake3[0]).collect()
+    };
+    assert_eq!(seeds(&[], 0).await, [1, 2, 3, 4], "longest stored first");
+    assert_eq!(seeds(&["node-b"], 0).await, [1, 3, 4], "exactly this name");
+    assert_eq!(seeds(&["node-a", "node-b"], 1).await, [3], "not in the way");
+    assert_eq!(seeds(&["NODE-A", "nobody"], 0).await, [1, 2, 3, 4]);
+    assert!(
+        seeds(&["node-a", "node-b", "node-b ", "node-c"], 0)
+            .await
+            .is_empty()
+    );
+}
+
+/// Which blobs have a row, whatever their state, in the order of the question.
+pub async fn known_blobs(f: Fixture) {
+    let owner = f.account(1 << 20).await;
+    let known = async |seeds: &[u8]| -> Vec<bool> {
+        let request = FindBlobsRequest {
+            blake3: seeds.iter().map(|seed| digests(*seed).blake3).collect(),
+        };
+        f.store.find_blobs(request).await.unwrap().known
+    };
+    assert!(known(&[]).await.is_empty());
+    assert_eq!(known(&[1, 2]).await, [false, false]);
+    f.put(&owner, "/a", 1).await.unwrap();
+    f.put(&owner, "/b", 3).await.unwrap();
+    f.store_blob(3).await;
+    assert_eq!(known(&[3, 2, 1, 3]).await, [true, false, true, true]);
+    f.rm(&owner, "/b").await.unwrap();
+    f.purge_all(0).await;
+    f.clock.advance(1);
+    let garbage = f.claim_garbage(0).await.remove(0);
+    assert_eq!(known(&[3]).await, [true], "until its row is gone");
+    f.confirm(3, garbage.fence).await.unwrap();
+    assert_eq!(known(&[1, 3]).await, [true, false]);
+}

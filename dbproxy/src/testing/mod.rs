@@ -8,6 +8,7 @@
 
 mod accounts;
 mod blobs;
+mod changes;
 mod conflicts;
 mod files;
 mod instant;
@@ -31,12 +32,16 @@ use crate::{Clock, Store, check::Check};
 
 pub use self::{
     accounts::{accounts, keys, sessions},
-    blobs::{garbage, purge, staged_copies},
+    blobs::{garbage, known_blobs, other_nodes, purge, staged_copies},
+    changes::changes,
     conflicts::{conflicts, repeated_calls},
     files::{files, folders, listings},
     instant::{instant, lookups},
-    races::{many_references, quota_under_load, removal_against_references},
-    transfers::{leases, parked_copies, transfers},
+    races::{
+        many_references, quota_of_two, quota_under_load, removal_against_instant,
+        removal_against_references, resolved_or_committed, same_content_of_two,
+    },
+    transfers::{leases, parked_copies, parking, transfers},
     uploads::{expiry, quota, staging, uploads},
 };
 
@@ -75,12 +80,13 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
     }
     run! {
         accounts sessions keys
-        files folders listings
+        files folders listings changes
         uploads expiry quota staging
         instant lookups conflicts repeated_calls
-        purge garbage staged_copies
-        transfers leases parked_copies
+        purge garbage staged_copies other_nodes known_blobs
+        transfers leases parked_copies parking
         many_references quota_under_load removal_against_references
+        same_content_of_two quota_of_two removal_against_instant
     }
 }
 
@@ -88,6 +94,8 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
 pub struct Fixture {
     /// The store under test.
     pub store: Arc<dyn Store>,
+    /// The same database as another process sees it; the same store where there is but one.
+    pub peer: Arc<dyn Store>,
     /// Its time.
     pub clock: Arc<ManualClock>,
 }
@@ -96,8 +104,10 @@ impl Fixture {
     /// A fixture on a new store.
     pub async fn new(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) -> Self {
         let clock = Arc::new(ManualClock::default());
+        let store = make(clock.clone()).await;
         Self {
-            store: make(clock.clone()).await,
+            peer: store.clone(),
+            store,
             clock,
         }
     }

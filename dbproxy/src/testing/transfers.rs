@@ -212,3 +212,40 @@ pub async fn leases(f: Fixture) {
     );
     assert_eq!(kind(renew(&f, 1, second.fence).await), Kind::LeaseLost);
 }
+
+/// Waiting transfers can be parked without a claim, with the reason; others stay as they are.
+pub async fn parking(f: Fixture) {
+    let owner = f.account(1 << 20).await;
+    for seed in 1..=4 {
+        f.put(&owner, &format!("/{seed}"), seed).await.unwrap();
+        f.clock.advance(1);
+    }
+    f.store_blob(3).await;
+    let claimed = f.claim(&[digests(2).blake3]).await.remove(0);
+    let park = async |seeds: &[u8]| -> u32 {
+        let request = ParkTransfersRequest {
+            blake3: seeds.iter().map(|seed| digests(*seed).blake3).collect(),
+            reason: "\u{e9}".repeat(5_000),
+        };
+        f.store.park_transfers(request).await.unwrap().parked
+    };
+    assert_eq!(park(&[]).await, 0, "nothing named, nothing parked");
+    assert_eq!(park(&[9, 3, 2]).await, 0, "unknown, stored, claimed");
+    assert_eq!(park(&[2, 1, 1]).await, 1);
+    assert_eq!(park(&[1]).await, 0, "parked already");
+    let parked = list(&f, TransferState::Parked).await;
+    assert_eq!((seeds(&parked), parked[0].attempts), (vec![1], 0));
+    assert_eq!(parked[0].last_error.len(), 1_000, "cut at a character");
+    renew(&f, 2, claimed.fence).await.unwrap();
+    f.clock.advance(i64::from(u32::MAX));
+    let due = f.claim(&[digests(1).blake3, digests(4).blake3]).await;
+    assert_eq!(seeds(&due), [4], "parked ones stay");
+    let probe = declare("/b", blake3(1));
+    let answer = f.begin(&owner, vec![probe]).await.remove(0);
+    assert!(
+        matches!(answer, Answer::Uploading(_)),
+        "not offered: {answer:?}"
+    );
+    assert_eq!(replay(&f, vec![digests(1).blake3]).await, 1);
+    assert_eq!(seeds(&f.claim(&[digests(1).blake3]).await), [1]);
+}

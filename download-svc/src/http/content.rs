@@ -1,6 +1,7 @@
 //! Handler of `GET` and `HEAD /api/v1/content/{path}`, and the headers of its answers.
 
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     http::{
@@ -8,7 +9,7 @@ use axum::{
         header::{
             ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
             CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
-            IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+            IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, LOCATION, RANGE,
             X_CONTENT_TYPE_OPTIONS,
         },
     },
@@ -26,13 +27,17 @@ use super::{
     path::EntryPath,
 };
 use crate::{
-    App,
+    App, Delivery,
     conditional::{Conditions, http_date},
-    content::{self, Found, Reply, Sending, Wanted},
+    content::{self, Found, Reply, Sending, Shortcuts, Wanted},
     disposition::{self, Disposition, OCTET_STREAM},
     reader::{Error, Pieces},
 };
 
+/// nginx sends the file that this names, with this answer's headers.
+const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
+/// How the client wants the content: `stream` means from this server.
+const DELIVERY: HeaderName = HeaderName::from_static("cloudstore-delivery");
 /// RFC 9530.
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Content is never a page of ours: no scripts, no forms, no other resources, no origin.
@@ -60,9 +65,42 @@ pub(crate) async fn read(
         conditions: conditions(&headers),
         range: single(&headers, &RANGE),
         body: method != Method::HEAD,
+        shortcuts: shortcuts(&app.delivery, &headers),
     };
     let found = content::find(&app.catalog, &app.reader, &wanted).await?;
-    Ok(respond(found, query.disposition))
+    let mut response = respond(found, query.disposition);
+    if let Some(name) = response.extensions_mut().remove::<HandOver>()
+        && let Some(prefix) = &app.delivery.accel_prefix
+        && let Ok(location) = HeaderValue::try_from(format!("{prefix}{}", name.0))
+    {
+        response.headers_mut().insert(ACCEL_REDIRECT, location);
+    }
+    Ok(response)
+}
+
+/// What the gateway is to send.
+#[derive(Clone)]
+struct HandOver(String);
+
+/// A client that cannot follow a redirect, or wants this server's headers with the content, says
+/// `Cloudstore-Delivery: stream`. The gateway knows nothing of our validators, so it gets requests
+/// without conditions only.
+fn shortcuts(delivery: &Delivery, headers: &HeaderMap) -> Shortcuts {
+    let streamed = headers
+        .get(DELIVERY)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"stream"));
+    let conditions = [
+        &IF_MATCH,
+        &IF_NONE_MATCH,
+        &IF_MODIFIED_SINCE,
+        &IF_UNMODIFIED_SINCE,
+        &IF_RANGE,
+    ];
+    Shortcuts {
+        redirect_from: delivery.redirect_from.filter(|_| !streamed),
+        hand_over: delivery.accel_prefix.is_some()
+            && !conditions.iter().any(|name| headers.contains_key(*name)),
+    }
 }
 
 fn conditions(headers: &HeaderMap) -> Conditions {
@@ -171,6 +209,16 @@ fn send(
         Sending::Whole(pieces) => {
             headers.insert(CONTENT_LENGTH, size.into());
             (headers, body(pieces)).into_response()
+        }
+        Sending::HandOver(name) => (headers, Extension(HandOver(name))).into_response(),
+        Sending::Redirect(url) => {
+            // What is said of the content is for this answer; the store says its own.
+            headers.remove(CONTENT_DISPOSITION);
+            headers.remove(CONTENT_TYPE);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let location = HeaderValue::try_from(String::from(url));
+            headers.insert(LOCATION, location.expect("a URL is ASCII"));
+            (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
         }
     }
 }

@@ -1,13 +1,18 @@
 //! Handlers of `/api/v1/files` and `/api/v1/folders`.
 
 use axum::{extract::State, http::StatusCode};
+use bytes::Bytes;
 use cloudstore_proto::{
     convert, file,
-    http::{CreateFolder, Entry, Listing, MoveEntry},
+    http::{Change, Changed, Changes, CreateFolder, Entry, Listing, MAX_BATCH, MoveEntry},
     path::{self, InvalidPath},
 };
 use cloudstore_service::{
-    Kind, Problem, Result, auth::User, json::Json, precondition::Conditions, query::Query,
+    Kind, Problem, Result,
+    auth::User,
+    json::{Json, invalid_fields},
+    precondition::Conditions,
+    query::Query,
 };
 use serde::Deserialize;
 
@@ -152,6 +157,58 @@ pub(crate) async fn create_folder(
         .create_folder(user.account_id, path, body.parents)
         .await?;
     Ok((StatusCode::CREATED, Json(convert::entry(&entry))))
+}
+
+/// Makes several changes, all or none.
+pub(crate) async fn change(
+    State(app): State<App>,
+    user: User,
+    Json(body): Json<Changes>,
+) -> Result<Json<Changed>> {
+    if body.changes.is_empty() || body.changes.len() > MAX_BATCH {
+        let message = format!("must have 1 to {MAX_BATCH} elements");
+        return Err(invalid_fields([("changes", message)]));
+    }
+    let owner = Bytes::copy_from_slice(user.account_id.as_bytes());
+    let requests = body.changes.into_iter().enumerate().map(|(index, change)| {
+        request(&owner, change).map_err(|problem| {
+            let detail = format!("change {index}: {}", problem.detail());
+            Problem::new(problem.kind(), detail).with("change", index)
+        })
+    });
+    let requests = requests.collect::<Result<Vec<_>>>()?;
+    let entries = app.catalog.apply(user.account_id, requests).await?;
+    let entries = entries
+        .iter()
+        .map(|entry| (!entry.id.is_empty()).then(|| convert::entry(entry)));
+    Ok(Json(Changed {
+        entries: entries.collect(),
+    }))
+}
+
+/// What dbproxy is asked for a change.
+fn request(owner: &Bytes, change: Change) -> Result<file::change::Change> {
+    let owner = owner.clone();
+    Ok(match change {
+        Change::CreateFolder { path, parents } => {
+            file::change::Change::CreateFolder(file::CreateFolderRequest {
+                owner,
+                path: path::normalize_new(&path)?,
+                parents,
+            })
+        }
+        Change::Move { from, to } => file::change::Change::Move(file::MoveRequest {
+            owner,
+            from: below_root(path::normalize(&from)?)?,
+            to: path::normalize_new(&to)?,
+            precondition: None,
+        }),
+        Change::Delete { path } => file::change::Change::Delete(file::DeleteRequest {
+            owner,
+            path: below_root(path::normalize(&path)?)?,
+            precondition: None,
+        }),
+    })
 }
 
 /// The root folder can be neither moved nor deleted.

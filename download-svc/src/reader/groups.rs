@@ -10,6 +10,8 @@ use cloudstore_backends::{
 use cloudstore_content::{Damaged, GROUP_BYTES, Outboard, tree::group_len};
 use futures::StreamExt as _;
 
+use crate::cache::DiskCache;
+
 use super::{
     Error,
     buffers::{Buffer, Pool, Slot},
@@ -25,6 +27,13 @@ pub(super) enum Source {
     Remote(Arc<dyn BlobStore>, Key),
     /// A staged copy on another node.
     Node(Arc<dyn RemoteCopy>),
+    /// A copy on this node's disk, which is dropped when it turns out to be damaged.
+    Cached {
+        file: Arc<File>,
+        /// Its name in the cache's directory.
+        name: Arc<str>,
+        cache: Arc<DiskCache>,
+    },
 }
 
 /// The bytes of some groups.
@@ -41,6 +50,8 @@ pub(super) struct Groups {
     range: Range<u64>,
     /// Groups still to be read.
     ahead: Range<u64>,
+    /// Where the copy comes from, if it is one that can be done without.
+    cache: Option<Arc<DiskCache>>,
 }
 
 enum Input {
@@ -58,7 +69,7 @@ impl Groups {
     ) -> Result<Self, Error> {
         let ahead = outboard.groups_of(range.clone());
         let input = match source {
-            Source::Local(file) => Input::File(file.clone()),
+            Source::Local(file) | Source::Cached { file, .. } => Input::File(file.clone()),
             Source::Node(copy) => {
                 let stream = copy.read(whole_groups(&ahead, &outboard)).await?;
                 Input::Frames(Frames {
@@ -79,12 +90,17 @@ impl Groups {
                 })
             }
         };
+        let cache = match source {
+            Source::Cached { cache, .. } => Some(cache.clone()),
+            _ => None,
+        };
         Ok(Self {
             input,
             outboard,
             pool,
             range,
             ahead,
+            cache,
         })
     }
 
@@ -114,9 +130,15 @@ impl Groups {
                 blocking(move || verify(buffer, &outboard, index)).await
             }
         };
-        let group = verified.map_err(|error| match error {
-            Error::Damaged(damage) => damaged(&self.outboard, damage),
-            error => error,
+        let group = verified.map_err(|error| match (error, &self.cache) {
+            (Error::Damaged(damage), Some(cache)) => {
+                report_damage(self.outboard.root(), &damage);
+                cache.forget(self.outboard.root());
+                // The durable copy is as good as ever.
+                Error::Gone
+            }
+            (Error::Damaged(damage), None) => damaged(&self.outboard, damage),
+            (error, _) => error,
         })?;
         let start = index * GROUP_BYTES;
         let within = |at: u64| {

@@ -1,7 +1,7 @@
 //! Reading of blobs wherever they are: from the staged copy, a local store or a remote one. Every
 //! group is verified against the blob's outboard before any byte of it is handed out.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use cloudstore_backends::{
@@ -12,6 +12,7 @@ use cloudstore_content::{Damaged, Outboard, Root, tree::group_count};
 use cloudstore_proto::file;
 use futures::TryStreamExt as _;
 use moka::future::Cache;
+use url::Url;
 use uuid::Uuid;
 
 mod admission;
@@ -21,7 +22,10 @@ mod pieces;
 
 pub use pieces::{Content, Pieces};
 
-use crate::Config;
+use crate::{
+    Config,
+    cache::{Cached, DiskCache, Ranking},
+};
 use admission::Admissions;
 use groups::Source;
 
@@ -39,6 +43,8 @@ pub struct Blob {
     pub size: u64,
     /// Node and id of the staged copy, while there is one.
     pub staged: Option<(String, Uuid)>,
+    /// It is in durable storage.
+    pub stored: bool,
 }
 
 impl Blob {
@@ -54,6 +60,7 @@ impl Blob {
             root: blob.blake3.as_ref().try_into().ok()?,
             size: u64::try_from(blob.size).ok()?,
             staged,
+            stored: blob.state() == file::BlobState::Stored,
         })
     }
 }
@@ -103,12 +110,14 @@ pub struct Reader {
     outboards: Cache<Root, Arc<Outboard>>,
     pool: Arc<buffers::Pool>,
     streams: Admissions,
+    cache: Option<Arc<DiskCache>>,
+    ranking: Arc<Ranking>,
 }
 
 impl Reader {
     /// Over the places where content can be.
     #[must_use]
-    pub fn new(config: Config, blobs: Arc<dyn BlobStore>, staged: Arc<dyn StagedBlobs>) -> Self {
+    pub fn new(config: &Config, blobs: Arc<dyn BlobStore>, staged: Arc<dyn StagedBlobs>) -> Self {
         let weigh = |_: &Root, outboard: &Arc<Outboard>| {
             let bytes = size_of_val(outboard.values()) + CACHE_ENTRY_BYTES;
             u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -122,7 +131,26 @@ impl Reader {
             outboards: cache.build(),
             pool: Arc::default(),
             streams: Admissions::new(config.max_streams, config.max_streams_per_account),
+            cache: None,
+            ranking: Arc::default(),
         }
+    }
+
+    /// With copies of hot blobs on this node's disk.
+    #[must_use]
+    pub(crate) fn with_cache(mut self, cache: Arc<DiskCache>, ranking: Arc<Ranking>) -> Self {
+        self.cache = Some(cache);
+        self.ranking = ranking;
+        self
+    }
+
+    /// A URL at which anybody can read a stored blob for `ttl`, if the store has such a thing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn presign(&self, blob: &Blob, ttl: Duration) -> Result<Option<Url>, Error> {
+        self.ranking.count(&blob.root);
+        Ok(self.blobs.presign_get(&Key::blob(&blob.root), ttl).await?)
     }
 
     /// Finds a copy of the blob for an account that may read it. Removing that copy afterwards does
@@ -136,9 +164,39 @@ impl Reader {
         Ok(Content::new(source, outboard, self.pool.clone(), stream))
     }
 
-    /// The staged copy first: it is the nearer one. A staged copy that cannot be used is no reason
-    /// to fail while the durable one can.
+    /// What is stored is read from there, or from a copy on this node's disk.
     async fn locate(&self, blob: &Blob) -> Result<(Source, Arc<Outboard>), Error> {
+        if !blob.stored {
+            return self.open_staged(blob).await;
+        }
+        if let Some(cached) = self.open_cached(blob).await? {
+            return Ok(cached);
+        }
+        match self.open_stored(blob).await {
+            Err(_) if blob.staged.is_some() => self.open_staged(blob).await,
+            opened => opened,
+        }
+    }
+
+    async fn open_cached(&self, blob: &Blob) -> Result<Option<(Source, Arc<Outboard>)>, Error> {
+        let Some(cache) = &self.cache else {
+            return Ok(None);
+        };
+        self.ranking.count(&blob.root);
+        let Some(Cached { file, name }) = cache.read(&blob.root, blob.size) else {
+            return Ok(None);
+        };
+        let source = Source::Cached {
+            file: Arc::new(file),
+            name: name.into(),
+            cache: cache.clone(),
+        };
+        Ok(Some((source, self.outboard(blob).await?)))
+    }
+
+    /// The staged copy first: most likely there is no other. One that cannot be used is no reason
+    /// to fail while the durable one can.
+    async fn open_staged(&self, blob: &Blob) -> Result<(Source, Arc<Outboard>), Error> {
         let Some((node, id)) = &blob.staged else {
             return self.open_stored(blob).await;
         };
@@ -190,36 +248,41 @@ impl Reader {
     }
 
     async fn load_outboard(&self, blob: &Blob) -> Result<Arc<Outboard>, Error> {
-        let encoded = self
-            .read_outboard(blob)
-            .await
-            .and_then(|encoded| Ok(Arc::new(Outboard::decode(blob.size, &blob.root, &encoded)?)));
-        if let Err(Error::Damaged(damage)) = &encoded {
-            report_damage(&blob.root, damage);
-        }
-        encoded
+        let loaded = load_outboard(&*self.blobs, &blob.root, blob.size).await;
+        loaded.map(Arc::new)
     }
+}
 
-    async fn read_outboard(&self, blob: &Blob) -> Result<Bytes, Error> {
-        let key = Key::outboard(&blob.root);
-        let range: Range<u64> = 0..group_count(blob.size) * VALUE_BYTES;
-        let stream = self
-            .blobs
-            .get(&key, range)
-            .await
-            .map_err(|error| match error {
-                blob::Error::Range => Error::Damaged(Damaged::Outboard),
-                error => error.into(),
-            })?;
-        let encoded = stream.try_fold(BytesMut::new(), async |mut encoded, frame| {
-            encoded.extend_from_slice(&frame);
-            Ok(encoded)
-        });
-        encoded
-            .await
-            .map(BytesMut::freeze)
-            .map_err(|error| Error::Unavailable(Box::new(error)))
+/// The outboard of a stored blob of more than one group.
+pub(crate) async fn load_outboard(
+    blobs: &dyn BlobStore,
+    root: &Root,
+    size: u64,
+) -> Result<Outboard, Error> {
+    let encoded = read_outboard(blobs, root, size)
+        .await
+        .and_then(|encoded| Ok(Outboard::decode(size, root, &encoded)?));
+    if let Err(Error::Damaged(damage)) = &encoded {
+        report_damage(root, damage);
     }
+    encoded
+}
+
+async fn read_outboard(blobs: &dyn BlobStore, root: &Root, size: u64) -> Result<Bytes, Error> {
+    let range: Range<u64> = 0..group_count(size) * VALUE_BYTES;
+    let stream = blobs.get(&Key::outboard(root), range).await;
+    let stream = stream.map_err(|error| match error {
+        blob::Error::Range => Error::Damaged(Damaged::Outboard),
+        error => error.into(),
+    })?;
+    let encoded = stream.try_fold(BytesMut::new(), async |mut encoded, frame| {
+        encoded.extend_from_slice(&frame);
+        Ok(encoded)
+    });
+    encoded
+        .await
+        .map(BytesMut::freeze)
+        .map_err(|error| Error::Unavailable(Box::new(error)))
 }
 
 /// Damage is never normal: somebody has to look at the disk or the store.

@@ -50,6 +50,15 @@ impl Content {
         }
     }
 
+    /// The name in this node's cache, if that is where it is read from.
+    #[must_use]
+    pub fn cached_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Cached { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// Length of the blob in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {

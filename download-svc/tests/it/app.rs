@@ -78,6 +78,7 @@ pub(crate) struct App {
     pub(crate) account: Uuid,
     pub(crate) token: String,
     key: jsonwebtoken::EncodingKey,
+    verifier: Verifier,
     _stop: DropGuard,
 }
 
@@ -114,6 +115,10 @@ fn id(id: Uuid) -> Bytes {
 
 impl App {
     pub(crate) async fn new() -> Self {
+        Self::with(|_, _| {}).await
+    }
+
+    pub(crate) async fn with(configure: impl FnOnce(&mut Config, &Disk)) -> Self {
         let disk = Arc::new(Disk::new());
         let stop = CancellationToken::new();
         let store = SqliteStore::open(disk.path("metadata.sqlite"))
@@ -127,13 +132,21 @@ impl App {
             inner,
             before_open: Mutex::default(),
         });
-        let config = Config::default();
+        let mut config = Config::default();
+        configure(&mut config, &disk);
         let (blobs, staged) = (disk.blobs.clone(), staging.clone());
-        let router = cloudstore_download::router(config, channel.clone(), verifier, blobs, staged);
+        let router = cloudstore_download::router(
+            config,
+            channel.clone(),
+            verifier.clone(),
+            blobs,
+            staged,
+            stop.clone(),
+        );
         let key = publish_key(&channel).await;
         let account = create_account(&channel).await;
         let token = token(&key, account);
-        let router = http::finish(router);
+        let router = http::finish(router.unwrap());
         let _stop = stop.drop_guard();
         Self {
             disk,
@@ -143,8 +156,24 @@ impl App {
             account,
             token,
             key,
+            verifier,
             _stop,
         }
+    }
+
+    /// Another process on the same disk.
+    pub(crate) fn restart(&mut self, configure: impl FnOnce(&mut Config, &Disk)) {
+        let mut config = Config::default();
+        configure(&mut config, &self.disk);
+        let router = cloudstore_download::router(
+            config,
+            self.channel.clone(),
+            self.verifier.clone(),
+            self.disk.blobs.clone(),
+            self.staging.clone(),
+            CancellationToken::new(),
+        );
+        self.router = http::finish(router.unwrap());
     }
 
     /// The access token of another account.

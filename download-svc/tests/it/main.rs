@@ -10,6 +10,7 @@ mod conditional;
 mod content;
 mod disposition;
 mod files;
+mod hot;
 mod range;
 mod reader;
 mod store;

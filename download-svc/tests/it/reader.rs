@@ -214,7 +214,7 @@ async fn streams_are_bounded_and_their_places_come_back() {
         max_streams_per_account: 1,
         ..Config::default()
     };
-    let reader = Reader::new(config, disk.blobs.clone(), disk.staged());
+    let reader = Reader::new(&config, disk.blobs.clone(), disk.staged());
     let mut pieces = reader
         .open(ANYBODY, &blob)
         .await

@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use cloudstore_backends::{
-    blob::{BlobStore, ByteStream, Error, Key, Source, Stat, fs::FsBlobStore},
+    blob::{BlobStore, ByteStream, Error, Key, Listed, Source, Stat, fs::FsBlobStore},
     flush::Flusher,
     staging::{Layout, LocalStaging, VALUES_AT},
 };
@@ -77,7 +77,7 @@ impl Disk {
     }
 
     pub(crate) fn reader(&self) -> Reader {
-        Reader::new(Config::default(), self.blobs.clone(), self.staged())
+        Reader::new(&Config::default(), self.blobs.clone(), self.staged())
     }
 
     /// A reader that gets stored content through streams only.
@@ -88,7 +88,7 @@ impl Disk {
             pulled: pulled.clone(),
         };
         (
-            Reader::new(Config::default(), Arc::new(remote), self.staged()),
+            Reader::new(&Config::default(), Arc::new(remote), self.staged()),
             pulled,
         )
     }
@@ -116,6 +116,7 @@ impl Disk {
             root,
             size: outboard.size(),
             staged: None,
+            stored: false,
         }
     }
 
@@ -133,6 +134,7 @@ impl Disk {
             root: *outboard.root(),
             size: outboard.size(),
             staged,
+            stored: true,
         }
     }
 
@@ -189,6 +191,23 @@ impl BlobStore for Remote {
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         self.blobs.delete(key).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Listed)>, Error> {
+        self.blobs.list(prefix, after, limit).await
+    }
+
+    async fn abort_unfinished(&self, older_than: Duration) -> Result<u64, Error> {
+        self.blobs.abort_unfinished(older_than).await
+    }
+
+    fn links(&self) -> bool {
+        false
     }
 
     async fn presign_get(&self, _key: &Key, _ttl: Duration) -> Result<Option<Url>, Error> {

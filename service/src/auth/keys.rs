@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 
 use cloudstore_proto::account::PublicKey;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
+use jsonwebtoken::{DecodingKey, errors::ErrorKind};
 
 use super::{AUDIENCE, Claims, ISSUER, LEEWAY};
-use crate::{Kind, Problem, Result};
-
-/// Longest token that is looked at; ours have about 400 bytes.
-const MAX_TOKEN_BYTES: usize = 2048;
-/// Bytes of an Ed25519 public key.
-const KEY_BYTES: usize = 32;
+use crate::{
+    Kind, Problem, Result,
+    jwt::{self, Demands, KEY_BYTES},
+};
 
 /// Our own keys by `kid`. Keys that a token brings along (`jwk`, `jku`, `x5u`) are never used.
 #[derive(Default)]
@@ -64,15 +62,14 @@ impl Keys {
         let Some(key) = self.0.get(kid).filter(|key| key.expires_at_ms > now_ms) else {
             return Err(refused());
         };
-        // One algorithm, whatever the token's header says: no "none", no HMAC with a public key.
-        let mut rules = Validation::new(Algorithm::EdDSA);
-        rules.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        rules.set_issuer(&[ISSUER]);
-        rules.set_audience(&[AUDIENCE]);
-        rules.validate_nbf = true;
-        rules.leeway = LEEWAY.as_secs();
-        match jsonwebtoken::decode::<Claims>(token, &key.public, &rules) {
-            Ok(token) => Ok(token.claims),
+        let demands = Demands {
+            issuer: ISSUER,
+            audience: AUDIENCE,
+            claims: &["exp", "nbf", "iss", "aud", "sub"],
+            leeway_s: LEEWAY.as_secs(),
+        };
+        match jwt::verify(token, &key.public, &demands) {
+            Ok(claims) => Ok(claims),
             Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => {
                 Err(Problem::new(Kind::TokenExpired, "refresh the access token"))
             }
@@ -83,14 +80,7 @@ impl Keys {
 
 /// The `kid` of a token that could be ours.
 pub(super) fn kid(token: &str) -> Result<String> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(refused());
-    }
-    let header = jsonwebtoken::decode_header(token).map_err(|error| refused().caused_by(error))?;
-    if header.alg != Algorithm::EdDSA || header.crit.is_some() {
-        return Err(refused());
-    }
-    header.kid.ok_or_else(refused)
+    jwt::kid(token).ok_or_else(refused)
 }
 
 /// One answer for everything that is wrong with a token.
@@ -102,6 +92,7 @@ pub(super) fn refused() -> Problem {
 mod tests {
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
     use ed25519_dalek::{Signer as _, SigningKey};
+    use jsonwebtoken::Algorithm;
     use serde_json::{Value, json};
 
     use super::*;

@@ -5,7 +5,7 @@ mod keys;
 mod verifier;
 
 use axum::extract::{FromRef, FromRequestParts};
-use http::{header, request::Parts};
+use http::{HeaderMap, header, request::Parts};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
@@ -59,15 +59,15 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let token = bearer(parts)?;
+        let token = bearer(&parts.headers)?;
         Verifier::from_ref(state).verify(token).await
     }
 }
 
 /// The token of `Authorization: Bearer`. Tokens in the query string are not looked at: they would
 /// end up in logs.
-fn bearer(parts: &Parts) -> Result<&str> {
-    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         let detail = "send an access token: Authorization: Bearer <token>";
         return Err(Problem::new(Kind::Unauthenticated, detail));

@@ -19,7 +19,7 @@ use super::{
     ACCESS_TOKEN_TTL, LEEWAY, User,
     keys::{self, Keys},
 };
-use crate::{Kind, Problem, Result, cache::Generations, clock, rpc};
+use crate::{Kind, Problem, Result, cache::Generations, clock, refresh::Refresher, rpc};
 
 /// How often keys and revocations are copied: a logout is effective everywhere after this time.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -39,8 +39,8 @@ struct Shared {
     keys: RwLock<Keys>,
     revoked: RwLock<Revoked>,
     verified: Mutex<Generations<[u8; 32], Verified>>,
-    /// The last refresh of the keys, by whoever asked for it; its lock makes others wait for it.
-    refresh: tokio::sync::Mutex<Option<Refresh>>,
+    /// Because of unknown keys.
+    refresher: Refresher,
 }
 
 /// Sessions that ended, and when this process heard of it.
@@ -57,12 +57,6 @@ struct Verified {
     exp: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Refresh {
-    started: Instant,
-    succeeded: bool,
-}
-
 impl Verifier {
     /// Starts copying keys and revocations every second until `shutdown`. While dbproxy cannot be
     /// reached, what was copied stays in force.
@@ -76,7 +70,7 @@ impl Verifier {
             keys: RwLock::default(),
             revoked: RwLock::default(),
             verified: Mutex::new(Generations::new(CACHED_TOKENS)),
-            refresh: tokio::sync::Mutex::new(None),
+            refresher: Refresher::new(REFRESH_EVERY),
         }));
         let copy = verifier.clone();
         tokio::spawn(async move {
@@ -132,24 +126,11 @@ impl Verifier {
         Ok(user)
     }
 
-    /// Copies the keys because of an unknown `kid`, at most once a second for all callers together:
-    /// a refresh that began after the call counts as its own.
+    /// Copies the keys because of an unknown `kid`, at most once a second for all callers together.
     async fn look_for(&self, kid: &str) -> Result<()> {
-        let asked = Instant::now();
-        let mut last = self.0.refresh.lock().await;
-        let recent = last.filter(|last| last.started >= asked);
-        let done = match recent {
-            Some(done) => done,
-            None => {
-                if let Some(last) = *last {
-                    tokio::time::sleep_until(last.started + REFRESH_EVERY).await;
-                }
-                let started = Instant::now();
-                let succeeded = self.copy_keys().await.is_ok();
-                *last.insert(Refresh { started, succeeded })
-            }
-        };
-        if done.succeeded || read(&self.0.keys).knows(kid, clock::now_ms()) {
+        let copy = || async { self.copy_keys().await.is_ok() };
+        let succeeded = self.0.refresher.run(copy).await;
+        if succeeded || read(&self.0.keys).knows(kid, clock::now_ms()) {
             return Ok(());
         }
         Err(Problem::new(

@@ -13,8 +13,11 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-use super::REQUEST_ID;
-use crate::body::{IDLE_TIMEOUT, KeepsArriving};
+use crate::{
+    body::{IDLE_TIMEOUT, KeepsArriving},
+    context::{self, Context, trace_and_parent},
+    position,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A caller's request id that is longer than this is replaced.
@@ -26,19 +29,23 @@ const CLIENT_CLOSED: u16 = 499;
 
 /// The outermost layer of every router.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
-    let mut exchange = Exchange::begin(&request, &id);
+    let context = context_of(request.headers());
+    let mut exchange = Exchange::begin(&request, &context);
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let asked = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| keeps_arriving(body, asked));
     let span = exchange.span.clone();
-    let mut response = REQUEST_ID
-        .scope(Arc::clone(&id), next.run(request))
+    let mut response = context::scope(context.clone(), next.run(request))
         .instrument(span)
         .await;
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(context.id()) {
         headers.insert(X_REQUEST_ID, id);
+    }
+    if let Some(position) = context.advanced()
+        && let Ok(position) = HeaderValue::from_str(&position)
+    {
+        headers.insert(position::HEADER, position);
     }
     headers
         .entry(header::X_CONTENT_TYPE_OPTIONS)
@@ -73,7 +80,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn begin(request: &Request, id: &str) -> Self {
+    fn begin(request: &Request, context: &Context) -> Self {
         let method = method_label(request.method());
         let route = request
             .extensions()
@@ -81,13 +88,13 @@ impl Exchange {
             .map_or_else(|| UNMATCHED.to_owned(), |path| path.as_str().to_owned());
         let span = tracing::info_span!(
             "request",
-            request_id = id,
+            request_id = context.id(),
             method,
             route,
             trace_id = tracing::field::Empty,
             parent_id = tracing::field::Empty,
         );
-        if let Some((trace, parent)) = traceparent(request.headers()) {
+        if let Some((trace, parent)) = context.traceparent().and_then(trace_and_parent) {
             span.record("trace_id", trace);
             span.record("parent_id", parent);
         }
@@ -135,6 +142,23 @@ fn method_label(method: &Method) -> &'static str {
         .unwrap_or("OTHER")
 }
 
+fn context_of(headers: &HeaderMap) -> Context {
+    let id = request_id(headers);
+    let position = text(headers, position::HEADER);
+    match text(headers, "traceparent").filter(|value| trace_and_parent(value).is_some()) {
+        Some(traceparent) => Context::new(id, Some(traceparent), position),
+        None => Context::new(id, Some(&new_traceparent()), position),
+    }
+}
+
+/// Of a trace that begins here. Nobody is asked to record it, but every log line can name it.
+fn new_traceparent() -> String {
+    let trace = Uuid::now_v7().simple();
+    // The last part of such an id is random.
+    let (_, parent) = Uuid::now_v7().as_u64_pair();
+    format!("00-{trace}-{parent:016x}-00")
+}
+
 /// The caller's id if it is short and harmless in logs, else a new one.
 fn request_id(headers: &HeaderMap) -> Arc<str> {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -145,21 +169,8 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
         .map_or_else(|| Uuid::now_v7().to_string().into(), Into::into)
 }
 
-/// Trace id and parent id of a W3C `traceparent` header (Trace Context, section 3.2).
-fn traceparent(headers: &HeaderMap) -> Option<(&str, &str)> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = value.split('-');
-    let (version, trace, parent, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, len: usize| {
-        text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let set = |text: &str| text.bytes().any(|b| b != b'0');
-    // Version 00 has exactly four parts, later ones may have more; ff is invalid.
-    let version_ok =
-        hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
-    (version_ok && hex(trace, 32) && set(trace) && hex(parent, 16) && set(parent) && hex(flags, 2))
-        .then_some((trace, parent))
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 #[cfg(test)]
@@ -183,20 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn traceparents() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let parent = "00f067aa0ba902b7";
-        let ok = headers("traceparent", &format!("00-{trace}-{parent}-01"));
-        assert_eq!(traceparent(&ok), Some((trace, parent)));
-        for bad in [
-            format!("ff-{trace}-{parent}-01"),
-            format!("00-{trace}-{parent}"),
-            format!("00-{trace}-{parent}-01-x"),
-            format!("00-{}-{parent}-01", "0".repeat(32)),
-            format!("00-{trace}-{}-01", "0".repeat(16)),
-            format!("00-{}-{parent}-01", trace.to_uppercase()),
-        ] {
-            assert_eq!(traceparent(&headers("traceparent", &bad)), None, "{bad}");
-        }
+    fn every_request_has_a_trace() {
+        let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let context = context_of(&headers("traceparent", given));
+        assert_eq!(context.traceparent(), Some(given));
+        let new = context_of(&headers("traceparent", "nonsense"));
+        assert!(new.traceparent().and_then(trace_and_parent).is_some());
     }
 }

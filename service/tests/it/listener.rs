@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
 use bytes::Bytes;
-use cloudstore_service::listener::Limits;
+use cloudstore_service::listener::{ClientAddress, Limits};
 use http_body_util::StreamBody;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -175,6 +175,36 @@ async fn one_address_does_not_get_all_connections() {
     })
     .await
     .expect("no room again");
+}
+
+#[tokio::test]
+async fn trusted_proxies_name_the_client_and_have_any_number_of_connections() {
+    let whoami = get(async |ClientAddress(client): ClientAddress| client.to_string());
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 192.0.2.1, 198.51.100.7\r\n\r\n";
+    for (proxies, expected) in [
+        (vec!["127.0.0.0/8".parse().unwrap()], "198.51.100.7"),
+        (vec!["10.0.0.0/8".parse().unwrap()], "127.0.0.1"),
+    ] {
+        let trusted = expected != "127.0.0.1";
+        let limits = Limits {
+            max_connections_per_address: 1,
+            trusted_proxies: proxies,
+            header_read_timeout: SHORT,
+            ..Limits::default()
+        };
+        let app = Router::new().route("/", whoami.clone());
+        let server = Server::start(app, limits).await;
+        let mut first = server.connect().await;
+        first.write_all(request).await.unwrap();
+        let mut answer = [0; 15];
+        first.read_exact(&mut answer).await.unwrap();
+        let mut second = server.connect().await;
+        // Refused connections break in whichever way.
+        let _refused = second.write_all(request).await;
+        let answered = timeout(PATIENCE, rest(&mut second)).await.unwrap();
+        assert_eq!(answered.ends_with(expected), trusted, "{answered}");
+        assert!(rest(&mut first).await.ends_with(expected));
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod channel;
 mod http2;
 mod listener;
 mod requests;
 mod rpc;
 mod server;
+mod store;
+mod trust;

@@ -7,7 +7,8 @@ use axum::{
     routing::{get, post},
 };
 use cloudstore_service::{
-    Kind, Problem, Result, health::Health, json::Json, listener::Limits, path::Path, query::Query,
+    Kind, Problem, Result, context, health::Health, http::request_id, json::Json, listener::Limits,
+    path::Path, query::Query,
 };
 use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,43 @@ async fn request_ids_are_taken_over_when_harmless() {
         let (_, body) = problem(request.send().await.unwrap()).await;
         assert_eq!(body["request_id"] == sent, kept);
     }
+}
+
+/// The position comes in, reaches the tasks of the request and goes out when it was advanced.
+#[tokio::test]
+async fn positions_travel_with_the_request() {
+    let advance = get(async || {
+        let seen = context::position().unwrap_or_default();
+        context::spawn(async { context::advance("0-1-9") })
+            .await
+            .unwrap();
+        (StatusCode::CONFLICT, seen)
+    });
+    let read = get(async || context::position().unwrap_or_default());
+    let id = get(async || context::spawn(async { request_id() }).await.unwrap());
+    let app = Router::new()
+        .route("/advance", advance)
+        .route("/read", read)
+        .route("/id", id);
+    let server = Server::start(app, Limits::default()).await;
+    let client = Client::new();
+    let ask = async |path: &str, position: &str| {
+        let request = client
+            .get(server.url(path))
+            .header("cloudstore-position", position)
+            .header("x-request-id", "id-7");
+        let answer = request.send().await.unwrap();
+        let told = answer.headers().get("cloudstore-position").cloned();
+        let told = told.map(|value| value.to_str().unwrap().to_owned());
+        (answer.text().await.unwrap(), told)
+    };
+    assert_eq!(
+        ask("/advance", "0-1-5").await,
+        ("0-1-5".into(), Some("0-1-9".into()))
+    );
+    assert_eq!(ask("/read", "0-1-5").await, ("0-1-5".into(), None));
+    assert_eq!(ask("/read", "not valid").await, (String::new(), None));
+    assert_eq!(ask("/id", "0-1-5").await.0, "id-7");
 }
 
 #[tokio::test]

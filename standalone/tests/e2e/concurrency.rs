@@ -30,7 +30,7 @@ async fn upload_somehow(user: &User, way: usize, path: &str, content: &[u8]) -> 
 }
 
 async fn twenty_uploads(len: usize) {
-    let local = Local::with(|config| config.staged_grace = 0).await;
+    let local = Local::with(|config| config.transfer.staged_grace = 0).await;
     let content = fixed_content("the same for all", len);
     let users = join_all((0..5).map(|_| local.user())).await;
     let uploads = (0..20).map(|i| {
@@ -94,8 +94,8 @@ async fn twenty_uploads_of_one_large_content_are_one_blob() {
 #[tokio::test(flavor = "multi_thread")]
 async fn content_comes_and_goes_and_is_always_whole() {
     let local = Local::with(|config| {
-        config.staged_grace = 0;
-        config.garbage_grace = 0;
+        config.transfer.staged_grace = 0;
+        config.transfer.garbage_grace = 0;
     })
     .await;
     let content = fixed_content("coming and going", 40_000);

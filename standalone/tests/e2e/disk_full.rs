@@ -14,8 +14,8 @@ const MIB: usize = 1 << 20;
 async fn on_a_small_disk() -> (Tmpfs, Local, User) {
     let disk = Tmpfs::mount(64);
     let local = Local::at(&disk.path().join("data"), |config| {
-        config.staged_grace = 0;
-        config.garbage_grace = 0;
+        config.transfer.staged_grace = 0;
+        config.transfer.garbage_grace = 0;
     })
     .await;
     let user = local.user().await;

@@ -331,7 +331,7 @@ async fn deleting_while_somebody_proves_never_leaves_a_broken_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_off_recognises_nothing() {
-    let local = Local::with(|config| config.instant = cloudstore_standalone::Instant::Off).await;
+    let local = Local::with(|config| config.upload.instant = cloudstore_upload::Instant::Off).await;
     let user = local.user().await;
     let content = user.content("off", MIB);
     user.put("/off", &content).await;
@@ -343,8 +343,8 @@ async fn policy_off_recognises_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_account_recognises_only_own_content() {
-    let account = cloudstore_standalone::Instant::Account;
-    let local = Local::with(|config| config.instant = account).await;
+    let account = cloudstore_upload::Instant::Account;
+    let local = Local::with(|config| config.upload.instant = account).await;
     let (user, other) = (local.user().await, local.user().await);
     let content = user.content("account", MIB);
     user.put("/mine", &content).await;

@@ -15,7 +15,7 @@ async fn range(user: &User, path: &str, range: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_gets_every_byte_while_the_content_moves() {
-    let local = Local::with(|config| config.staged_grace = 0).await;
+    let local = Local::with(|config| config.transfer.staged_grace = 0).await;
     let user = local.user().await;
     let content = user.content("moving", 64 * MIB);
     let upload = user.begin("/moving", content.len()).await;
@@ -40,7 +40,7 @@ async fn a_reader_gets_every_byte_while_the_content_moves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_keeps_what_it_began_to_read() {
-    let local = Local::with(|config| config.staged_grace = 0).await;
+    let local = Local::with(|config| config.transfer.staged_grace = 0).await;
     let user = local.user().await;
     let (old, new) = (user.content("old", 32 * MIB), user.content("new", 5 * MIB));
     user.put("/replaced", &old).await;
@@ -57,7 +57,7 @@ async fn a_reader_keeps_what_it_began_to_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotten_content_is_never_sent() {
-    let mut local = Local::with(|config| config.staged_grace = 0).await;
+    let mut local = Local::with(|config| config.transfer.staged_grace = 0).await;
     let user = local.user().await;
     let content = user.content("rotten", 4 * MIB);
     let file = user.put("/rotten", &content).await;

@@ -76,7 +76,7 @@ async fn a_body_of_unknown_length_is_stopped_at_the_quota() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn larger_than_the_server_takes() {
-    let local = Local::with(|config| config.max_size = 10 * MIB).await;
+    let local = Local::with(|config| config.upload.max_size = 10 * MIB).await;
     let user = local.user().await;
     for size in [10 * MIB + 1, 1 << 60, u64::MAX] {
         user.create(&json!({ "path": "/a", "size": size }))

@@ -297,7 +297,7 @@ async fn what_nobody_knows_is_swept_and_what_is_foreign_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_uploads_are_removed_with_their_reservation() {
-    let mut local = Local::with(|config| config.upload_lifetime = 1).await;
+    let mut local = Local::with(|config| config.upload.upload_lifetime = 1).await;
     let user = local.user().await;
     let upload = user.begin("/expires", CHUNK + 1).await;
     user.put_part(&upload, 0, &user.content("expires", CHUNK + 1))

@@ -9,7 +9,7 @@ const MIB: usize = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_completed_file_is_stored_once_and_its_staged_copy_goes() {
-    let local = Local::with(|config| config.staged_grace = 0).await;
+    let local = Local::with(|config| config.transfer.staged_grace = 0).await;
     let user = local.user().await;
     let sizes = [0, 1, 5_000, MIB - 1, MIB, MIB + 1, 3 * MIB + 7, 17 * MIB];
     let contents: Vec<_> = sizes
@@ -61,7 +61,7 @@ async fn every_completed_file_is_stored_once_and_its_staged_copy_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn staged_copies_stay_for_the_grace_period() {
-    let local = Local::with(|config| config.staged_grace = 3_600).await;
+    let local = Local::with(|config| config.transfer.staged_grace = 3_600).await;
     let user = local.user().await;
     user.put("/kept", &user.content("kept", 10_000)).await;
     user.stored("/kept").await;
@@ -71,8 +71,8 @@ async fn staged_copies_stay_for_the_grace_period() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nothing_refers_to_is_deleted() {
     let local = Local::with(|config| {
-        config.staged_grace = 0;
-        config.garbage_grace = 0;
+        config.transfer.staged_grace = 0;
+        config.transfer.garbage_grace = 0;
     })
     .await;
     let user = local.user().await;
@@ -103,7 +103,7 @@ async fn what_nothing_refers_to_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_in_the_middle_changes_nothing() {
-    let mut local = Local::with(|config| config.staged_grace = 0).await;
+    let mut local = Local::with(|config| config.transfer.staged_grace = 0).await;
     let user = local.user().await;
     let contents: Vec<_> = (0..30)
         .map(|i| user.content(&format!("{i}"), 2 * MIB + i))

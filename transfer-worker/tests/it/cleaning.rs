@@ -1,9 +1,16 @@
 //! What is removed, and what is not.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+use cloudstore_backends::{
+    blob::Key,
+    staging::{Error, Staged, StagedBlobs},
+};
+use cloudstore_content::Root;
 use cloudstore_proto::transfer::TransferState;
 use cloudstore_transfer::Config;
+use uuid::Uuid;
 
 use crate::site::{Site, config, content, eventually};
 
@@ -135,5 +142,75 @@ async fn content_deleted_before_it_was_stored_goes_with_its_staged_copy() {
     })
     .await;
     eventually(async || site.transfers(TransferState::Unspecified).await.is_empty()).await;
+    worker.stop().await;
+}
+
+/// Staged copies of which one node removes none.
+struct OneFails(Arc<dyn StagedBlobs>);
+
+const FAILING: &str = "failing";
+
+#[async_trait]
+impl StagedBlobs for OneFails {
+    async fn open(&self, node: &str, id: Uuid, size: u64, root: &Root) -> Result<Staged, Error> {
+        self.0.open(node, id, size, root).await
+    }
+
+    async fn remove(&self, node: &str, ids: &[Uuid]) -> Result<(), Error> {
+        if node == FAILING {
+            return Err(Error::Unavailable(std::io::ErrorKind::TimedOut.into()));
+        }
+        self.0.remove(node, ids).await
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_fails_holds_up_no_other_one() {
+    let mut site = Site::new().await;
+    site.staged = Arc::new(OneFails(site.staged.clone()));
+    // More than a batch, and all of them before the one that can be removed.
+    let mut uploads = Vec::new();
+    for number in 0..300 {
+        let path = format!("/{number}");
+        uploads.push(site.upload_on(FAILING, &path, content(100, number)).await);
+    }
+    let worker = site.worker(graces());
+    for upload in &uploads {
+        site.stored(upload).await;
+    }
+    let good = site.upload("/good", content(100, 1_000)).await;
+    site.stored(&good).await;
+    site.advance(11 * MINUTE);
+    eventually(async || !site.is_staged(&good)).await;
+    assert!(uploads.iter().all(|upload| site.is_staged(upload)));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_store_has_lost_is_put_again_before_its_staged_copy_goes() {
+    let site = Site::new().await;
+    let worker = site.worker(graces());
+    let whole = site.upload("/whole", content(3_000_000, 1)).await;
+    let values = site.upload("/values", content(3_000_000, 2)).await;
+    let damaged = site.upload("/damaged", content(3_000_000, 3)).await;
+    for upload in [&whole, &values, &damaged] {
+        site.stored(upload).await;
+    }
+    for key in [
+        Key::blob(&whole.root),
+        Key::outboard(&whole.root),
+        Key::outboard(&values.root),
+        Key::blob(&damaged.root),
+    ] {
+        site.disk.delete(&key).await.unwrap();
+    }
+    // Of this one there is no good copy any more: what there is stays.
+    std::fs::write(site.layout.data(damaged.staging_id), b"damage").unwrap();
+    site.advance(11 * MINUTE);
+    for upload in [&whole, &values] {
+        eventually(async || !site.is_staged(upload)).await;
+        site.stored(upload).await;
+    }
+    assert!(site.is_staged(&damaged));
     worker.stop().await;
 }

@@ -82,6 +82,7 @@ async fn many_jobs_some_of_them_often_and_some_of_them_nonsense() {
         site.queue
             .publish(&Job {
                 blake3: nonsense.to_owned(),
+                traceparent: None,
             })
             .await
             .unwrap();

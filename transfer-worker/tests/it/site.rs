@@ -1,7 +1,7 @@
 //! Everything around the worker: metadata, disks, a queue, a clock that can be moved.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -11,10 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use cloudstore_backends::{
-    blob::{Key, fs::FsBlobStore},
+    blob::{BlobStore, Key, Stat, fs::FsBlobStore},
     flush::Flusher,
     queue::{Job, Queue as _, memory::MemoryQueue},
-    staging::{Layout, LocalStaging, VALUES_AT},
+    staging::{Layout, LocalStaging, StagedBlobs, VALUES_AT},
 };
 use cloudstore_content::{
     Root,
@@ -25,8 +25,8 @@ use cloudstore_proto::{
     account::{CreateAccountRequest, account_store_client::AccountStoreClient},
     file::{BlobState, DeleteRequest, Entry, StatRequest, file_store_client::FileStoreClient},
     transfer::{
-        ListTransfersRequest, ReplayTransfersRequest, Transfer, TransferState,
-        transfer_store_client::TransferStoreClient,
+        ListTransfersRequest, ParkTransfersRequest, ReplayTransfersRequest, Transfer,
+        TransferState, transfer_store_client::TransferStoreClient,
     },
     upload::{
         CommitUploadRequest, CommitUploadResponse, Digests, OnConflict,
@@ -35,6 +35,7 @@ use cloudstore_proto::{
 };
 use cloudstore_service::{Result, clock::now_ms, rpc};
 use cloudstore_transfer::Config;
+use futures::TryStreamExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Code;
@@ -67,9 +68,12 @@ pub(crate) struct Upload {
 }
 
 pub(crate) struct Site {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    /// Removes the directory in the end, unless it belongs to somebody else.
+    _temporary: Option<tempfile::TempDir>,
     pub(crate) layout: Layout,
-    disk: Arc<FsBlobStore>,
+    pub(crate) disk: Arc<dyn BlobStore>,
+    pub(crate) staged: Arc<dyn StagedBlobs>,
     pub(crate) queue: Arc<MemoryQueue>,
     pub(crate) channel: rpc::Channel,
     account: Uuid,
@@ -123,18 +127,26 @@ pub(crate) fn content(size: usize, seed: u64) -> Vec<u8> {
 impl Site {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::new(dir.path().join("staging"));
+        let mut site = Self::at(dir.path()).await;
+        site._temporary = Some(dir);
+        site
+    }
+
+    /// In a directory in which there may have been one before.
+    pub(crate) async fn at(dir: &Path) -> Self {
+        let layout = Layout::new(dir.join("staging"));
         layout.create().unwrap();
-        let disk = FsBlobStore::open(dir.path().join("blobs"), Flusher::new()).unwrap();
+        let disk = FsBlobStore::open(dir.join("blobs"), Flusher::new()).unwrap();
         let clock = Arc::new(MovedClock::default());
-        let metadata = dir.path().join("metadata.sqlite");
+        let metadata = dir.join("metadata.sqlite");
+        let was_there = metadata.exists();
         let store = SqliteStore::open_with(metadata, clock.clone())
             .await
             .unwrap();
         let (channel, incoming) = rpc::in_memory();
         let stop = CancellationToken::new();
         tokio::spawn(cloudstore_dbproxy::serve(store, incoming, stop.clone()));
-        let account = Uuid::now_v7();
+        let account = Uuid::from_u128(1);
         let request = CreateAccountRequest {
             id: id(account),
             username: "someone".to_owned(),
@@ -143,12 +155,14 @@ impl Site {
             display_name: String::new(),
             quota_bytes: 1 << 40,
         };
-        AccountStoreClient::new(channel.clone())
+        let created = AccountStoreClient::new(channel.clone())
             .create_account(request)
-            .await
-            .unwrap();
+            .await;
+        assert!(created.is_ok() || was_there, "{created:?}");
         Self {
-            dir,
+            dir: dir.to_owned(),
+            _temporary: None,
+            staged: Arc::new(LocalStaging::new(layout.clone())),
             layout,
             disk: Arc::new(disk),
             queue: Arc::new(MemoryQueue::new(10_000)),
@@ -169,7 +183,7 @@ impl Site {
         let store = Arc::new(Faulty::new(self.disk.clone()));
         fault(&store);
         let stop = CancellationToken::new();
-        let staged = Arc::new(LocalStaging::new(self.layout.clone()));
+        let staged = self.staged.clone();
         let (channel, queue) = (self.channel.clone(), self.queue.clone());
         let run =
             cloudstore_transfer::run(config, channel, store.clone(), staged, queue, stop.clone());
@@ -182,6 +196,11 @@ impl Site {
 
     /// Finishes an upload without telling the worker.
     pub(crate) async fn upload(&self, path: &str, content: Vec<u8>) -> Upload {
+        self.upload_on("here", path, content).await
+    }
+
+    /// The same, on a node.
+    pub(crate) async fn upload_on(&self, node: &str, path: &str, content: Vec<u8>) -> Upload {
         let mut hasher = TreeHasher::new();
         hasher.update(&content);
         let outboard = hasher.finish();
@@ -207,7 +226,7 @@ impl Site {
                 blake3,
                 ..Digests::default()
             }),
-            node: "here".to_owned(),
+            node: node.to_owned(),
             staging_id: id(staging_id),
         };
         let committed = self.commit(request).await;
@@ -239,6 +258,7 @@ impl Site {
         self.queue
             .publish(&Job {
                 blake3: hex::encode(root),
+                traceparent: None,
             })
             .await
             .unwrap();
@@ -289,6 +309,17 @@ impl Site {
             .transfers
     }
 
+    /// Keeps workers away from an upload.
+    pub(crate) async fn park(&self, upload: &Upload) {
+        let request = ParkTransfersRequest {
+            blake3: vec![Bytes::copy_from_slice(&upload.root)],
+            reason: "a test".to_owned(),
+        };
+        let mut transfers = TransferStoreClient::new(self.channel.clone());
+        let parked = transfers.park_transfers(request).await.unwrap();
+        assert_eq!(parked.into_inner().parked, 1);
+    }
+
     pub(crate) async fn replay(&self) -> u32 {
         let mut transfers = TransferStoreClient::new(self.channel.clone());
         let request = ReplayTransfersRequest { blake3: Vec::new() };
@@ -307,27 +338,30 @@ impl Site {
     /// Waits until a file is in durable storage, and checks that it really is.
     pub(crate) async fn stored(&self, upload: &Upload) {
         eventually(async || self.state(upload).await == BlobState::Stored).await;
-        assert!(std::fs::read(self.object(upload)).unwrap() == upload.content);
-        let outboard = std::fs::read(self.outboard(upload));
-        let groups = group_count(upload.content.len() as u64);
-        assert_eq!(
-            outboard.map_or(1, |outboard| outboard.len() as u64 / 32),
-            groups
-        );
+        let len = upload.content.len() as u64;
+        let key = Key::blob(&upload.root);
+        assert_eq!(self.disk.stat(&key).await.unwrap(), Some(Stat { len }));
+        if len > 0 {
+            let stream = self.disk.get(&key, 0..len).await.unwrap();
+            let read: Vec<Bytes> = stream.try_collect().await.unwrap();
+            assert!(read.concat() == upload.content);
+        }
+        let outboard = self.disk.stat(&Key::outboard(&upload.root)).await.unwrap();
+        let groups = outboard.map_or(1, |outboard| outboard.len / 32);
+        assert_eq!(groups, group_count(len));
+    }
+
+    /// The store's directory.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.dir.join("blobs")
     }
 
     pub(crate) fn object(&self, upload: &Upload) -> PathBuf {
-        self.dir
-            .path()
-            .join("blobs")
-            .join(Key::blob(&upload.root).as_str())
+        self.blobs().join(Key::blob(&upload.root).as_str())
     }
 
     pub(crate) fn outboard(&self, upload: &Upload) -> PathBuf {
-        self.dir
-            .path()
-            .join("blobs")
-            .join(Key::outboard(&upload.root).as_str())
+        self.blobs().join(Key::outboard(&upload.root).as_str())
     }
 
     pub(crate) fn is_staged(&self, upload: &Upload) -> bool {

@@ -5,36 +5,42 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use cloudstore_backends::blob::{BlobStore, ByteStream, Error, Key, Source, Stat, fs::FsBlobStore};
+use cloudstore_backends::blob::{BlobStore, ByteStream, Error, Key, Listed, Source, Stat};
 use tokio::sync::watch;
 use url::Url;
 
 /// A real store whose puts fail or hang while they are told to.
 pub(crate) struct Faulty {
-    inner: Arc<FsBlobStore>,
+    inner: Arc<dyn BlobStore>,
     /// Puts that will fail.
     pub(crate) failures: AtomicU32,
     /// Puts never end.
     pub(crate) hang: AtomicBool,
+    /// Of those that hang: only what has more bytes than this.
+    pub(crate) hang_above: AtomicU64,
     /// Stat tells less than was put.
     pub(crate) shorten: AtomicBool,
+    /// A put of a file costs no copy.
+    pub(crate) links: AtomicBool,
     /// Puts that hang now.
     pub(crate) hanging: watch::Sender<usize>,
 }
 
 impl Faulty {
-    pub(crate) fn new(inner: Arc<FsBlobStore>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn BlobStore>) -> Self {
         Self {
             inner,
             failures: AtomicU32::new(0),
             hang: AtomicBool::new(false),
+            hang_above: AtomicU64::new(0),
             shorten: AtomicBool::new(false),
+            links: AtomicBool::new(true),
             hanging: watch::Sender::new(0),
         }
     }
@@ -61,7 +67,8 @@ impl Drop for Hanging<'_> {
 #[async_trait]
 impl BlobStore for Faulty {
     async fn put(&self, key: &Key, source: Source) -> Result<Stat, Error> {
-        if self.hang.load(Ordering::SeqCst) {
+        if self.hang.load(Ordering::SeqCst) && source.len() > self.hang_above.load(Ordering::SeqCst)
+        {
             self.hanging.send_modify(|hanging| *hanging += 1);
             let _hanging = Hanging(&self.hanging);
             std::future::pending::<()>().await;
@@ -95,6 +102,23 @@ impl BlobStore for Faulty {
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         self.inner.delete(key).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Listed)>, Error> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn abort_unfinished(&self, older_than: Duration) -> Result<u64, Error> {
+        self.inner.abort_unfinished(older_than).await
+    }
+
+    fn links(&self) -> bool {
+        self.links.load(Ordering::SeqCst)
     }
 
     async fn presign_get(&self, key: &Key, ttl: Duration) -> Result<Option<Url>, Error> {

@@ -3,6 +3,7 @@
 //!
 //! - [`native`] indexed chunks in any order, instant upload with proof, batches
 //! - [`direct`] one PUT of the whole content
+//! - [`staging`] finished copies, for the other services
 //!
 //! Resumable protocols of others (tus, the IETF draft) have their place here, beside these two.
 //! An upload belongs to the engine, not to a dialect: one begun here can be finished there.
@@ -10,6 +11,7 @@
 pub(crate) mod direct;
 pub(crate) mod native;
 mod problem;
+pub(crate) mod staging;
 
 use ::http::{HeaderMap, HeaderName, header};
 use axum::body::{Body, Bytes};
@@ -20,7 +22,7 @@ use futures::{Stream, TryStreamExt as _};
 
 use crate::engine::{
     body::BodyError,
-    session::{Declared, Session},
+    session::{Declared, Facts, Session},
 };
 
 fn stream(body: Body) -> impl Stream<Item = Result<Bytes, BodyError>> + Unpin {
@@ -113,15 +115,27 @@ fn media_type(path: &str) -> String {
 
 /// An unfinished upload as clients see it.
 fn view(session: &Session) -> http::Upload {
-    let facts = session.facts();
+    http::Upload {
+        received: session.received(),
+        missing: session.missing(),
+        unreachable: false,
+        ..unreachable_view(session.facts())
+    }
+}
+
+/// The same of an upload whose node does not answer.
+pub(crate) fn unreachable_view(facts: &Facts) -> http::Upload {
+    let chunk_count = facts.chunk_count();
+    let all = chunk_count.checked_sub(1).map(|last| [0, last]);
     http::Upload {
         id: facts.id.to_string(),
         path: facts.path.clone(),
         size: facts.size,
         chunk_size: facts.chunk_size,
-        chunk_count: facts.chunk_count(),
-        received: session.received(),
-        missing: session.missing(),
+        chunk_count,
+        received: 0,
+        missing: all.into_iter().collect(),
+        unreachable: true,
         expires_at: convert::rfc3339(facts.expires_at_ms),
         location: format!("/api/v1/uploads/{}", facts.id),
     }

@@ -21,7 +21,10 @@ use uuid::Uuid;
 use super::{
     content_length, declared, media_type, mtime, refuse_encodings, sha256_field, stream, view,
 };
-use crate::engine::{Begin, Begun, ChallengeView, Engine, Found};
+use crate::{
+    engine::{Begin, Begun, ChallengeView, Engine, Found},
+    forward::{Forward, Sender},
+};
 
 /// `POST /api/v1/uploads`
 pub(crate) async fn create(
@@ -114,15 +117,22 @@ pub(crate) async fn prove(
     ))
 }
 
-/// `GET /api/v1/uploads`
+/// `GET /api/v1/uploads`: those of all nodes. Asked by another node, only this one's.
 pub(crate) async fn list(
     State(engine): State<Arc<Engine>>,
+    State(forward): State<Arc<Forward>>,
     user: User,
+    headers: HeaderMap,
 ) -> Result<Json<http::Uploads>> {
-    let sessions = engine.list(user.account_id).await?;
-    Ok(Json(http::Uploads {
-        uploads: sessions.iter().map(|session| view(session)).collect(),
-    }))
+    let sender = forward.sender(&headers).await?;
+    let listed = engine.list(user.account_id).await?;
+    let mut uploads: Vec<_> = listed.own.iter().map(|session| view(session)).collect();
+    if sender == Sender::Client {
+        uploads.extend(forward.list(&headers, listed.elsewhere).await);
+        // Ids begin with the time of their creation.
+        uploads.sort_by(|one, other| one.id.cmp(&other.id));
+    }
+    Ok(Json(http::Uploads { uploads }))
 }
 
 /// `GET /api/v1/uploads/{id}`

@@ -17,7 +17,7 @@ impl From<Error> for Problem {
                 return Self::new(Kind::Incomplete, detail).with("missing", missing);
             }
             Error::Busy => return Self::new(Kind::Busy, detail).retry_after(1),
-            Error::OtherNode(_) => Kind::UploadLost,
+            Error::OtherNode(_) => Kind::Unavailable,
             Error::NotFound => Kind::NotFound,
             Error::Gone => Kind::UploadGone,
             Error::ChunkRange { .. } => Kind::MalformedRequest,

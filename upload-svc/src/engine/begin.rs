@@ -5,11 +5,15 @@ use std::sync::{Arc, PoisonError};
 use cloudstore_proto::{
     file,
     http::{DEFAULT_CHUNK_SIZE, MAX_CHUNKS},
-    upload::{self, BeginUpload, BeginUploadsRequest, CancelUploadRequest, begin_result},
+    upload::{
+        self, BeginUpload, BeginUploadsRequest, CancelUploadRequest, InstantPolicy, begin_result,
+    },
 };
 use cloudstore_service::{Problem, rpc::deadline};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
+
+use crate::limit::MAX_PROBES;
 
 use super::{
     Engine, Error, MAX_OPEN_UPLOADS, Result, bytes,
@@ -80,10 +84,7 @@ impl Engine {
         let request = BeginUploadsRequest {
             account_id: bytes(account),
             node: self.settings.node.clone(),
-            policy: self
-                .limit
-                .apply(account, probes, self.settings.instant)
-                .into(),
+            policy: self.policy(account, probes).into(),
             lifetime_ms: millis(self.settings.lifetime),
             direct_limit: if batch {
                 signed(self.settings.direct_limit)
@@ -106,6 +107,14 @@ impl Engine {
             begun.push(self.admit(self.begun(result.result)?).await?);
         }
         Ok(begun)
+    }
+
+    /// Who may upload instantly in a call with this many probes. Each instance counts for itself.
+    fn policy(&self, account: Uuid, probes: usize) -> InstantPolicy {
+        let live = &self.ports.live;
+        let policy = live.upload_instant(self.settings.instant);
+        let max = live.upload_probes_per_minute(MAX_PROBES);
+        self.limit.apply(account, probes, policy, max)
     }
 
     pub(super) fn begin_message(&self, entry: Begin) -> BeginUpload {

@@ -13,7 +13,7 @@ use cloudstore_proto::{
     file::Entry,
     upload::{CommitUploadRequest, CommitUploadResponse, Digests, OnConflict},
 };
-use cloudstore_service::{Kind, Problem, rpc::deadline};
+use cloudstore_service::{Kind, Problem, context, rpc::deadline};
 use tokio::{task::spawn_blocking, time};
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ impl Engine {
     /// dbproxy's refusals (a taken name, a deleted account ...); the upload stays as it was.
     pub async fn complete(self: &Arc<Self>, session: &Arc<Session>) -> Result<Entry> {
         let (engine, session) = (self.clone(), session.clone());
-        let task = tokio::spawn(async move { engine.complete_now(&session).await });
+        let task = context::spawn(async move { engine.complete_now(&session).await });
         task.await.map_err(io::Error::other)?
     }
 
@@ -85,6 +85,7 @@ impl Engine {
             ..content_request(&content)
         };
         let committed = self.commit(request).await?;
+        self.remember_end(facts.id).await;
         session.close();
         self.sessions().remove(&facts.id);
         self.hand_over(facts.id, &committed).await;
@@ -101,7 +102,7 @@ impl Engine {
         proof: &[u8; 32],
     ) -> Result<Entry> {
         let (engine, session, proof) = (self.clone(), session.clone(), *proof);
-        let task = tokio::spawn(async move { engine.prove_now(&session, &proof).await });
+        let task = context::spawn(async move { engine.prove_now(&session, &proof).await });
         task.await.map_err(io::Error::other)?
     }
 
@@ -135,6 +136,7 @@ impl Engine {
             }
             committed => committed?,
         };
+        self.remember_end(facts.id).await;
         session.close();
         // Chunks that were sent as well are left to the sweep: a completion that came first may
         // have made a blob of them.
@@ -220,6 +222,7 @@ impl Engine {
             blake3: blob
                 .map(|blob| hex::encode(&blob.blake3))
                 .unwrap_or_default(),
+            traceparent: context::traceparent(),
         };
         if let Err(error) = self.ports.queue.publish(&job).await {
             // The row is the truth; the worker's sweep finds it.

@@ -28,7 +28,7 @@ use cloudstore_proto::{
         InstantPolicy, begin_result,
     },
 };
-use cloudstore_service::{Problem, rpc::deadline};
+use cloudstore_service::{Problem, context, rpc::deadline};
 use futures::Stream;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -97,7 +97,7 @@ impl Engine {
             (End::Preempted, _) => return Err(Error::Preempted),
         }
         let engine = self.clone();
-        let task = tokio::spawn(async move {
+        let task = context::spawn(async move {
             let whole = engine.keep(pumped.sink, pumped.tail, pumped.len).await?;
             engine
                 .commit_draft(draft, upload, precondition, whole)
@@ -180,7 +180,7 @@ impl Engine {
         // A task of its own: when the client hangs up meanwhile, the reservation is known to exist
         // and dropping the draft releases it.
         let upload = upload.clone();
-        let task = tokio::spawn(async move {
+        let task = context::spawn(async move {
             draft.engine.reserve(account, id, &upload).await?;
             draft.reserved = true;
             Ok(Arc::new(draft))
@@ -321,13 +321,13 @@ impl Drop for Draft {
             return;
         }
         // Without a runtime the process is ending; the next start releases the reservation.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if tokio::runtime::Handle::try_current().is_ok() {
             let mut client = self.engine.client();
             let request = CancelUploadRequest {
                 account_id: bytes(self.account),
                 id: bytes(self.id),
             };
-            runtime.spawn(async move {
+            context::spawn(async move {
                 if let Err(error) = client.cancel_upload(deadline(request)).await {
                     tracing::warn!(%error, "cannot release the reservation of a direct upload");
                 }

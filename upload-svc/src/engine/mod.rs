@@ -4,7 +4,9 @@
 //! - [`session`] one unfinished upload: chunks in any order, one writer per chunk
 //! - [`direct`] a whole file in one body
 //! - [`commit`] received content becomes a file
+//! - [`list`] what an account has not finished
 //! - [`sweep`] expiry, and what a crash left behind
+//! - [`staged`] finished copies, for the other services
 //! - [`body`] how bytes get from the socket to the disk and through the hash
 
 mod begin;
@@ -13,9 +15,11 @@ mod challenge;
 mod commit;
 pub mod direct;
 mod error;
+mod list;
 mod prefix;
 pub mod session;
 mod sidecar;
+mod staged;
 mod sweep;
 
 use std::{
@@ -39,13 +43,14 @@ use cloudstore_proto::{
     convert::unsigned,
     file,
     upload::{
-        self, CancelUploadRequest, GetUploadRequest, InstantPolicy, ListUploadsRequest,
-        UploadStatus, upload_store_client::UploadStoreClient,
+        self, CancelUploadRequest, GetUploadRequest, InstantPolicy, UploadStatus,
+        upload_store_client::UploadStoreClient,
     },
 };
 use cloudstore_service::{
-    Problem,
+    Problem, context,
     rpc::{Channel, deadline},
+    settings::Settings as LiveSettings,
 };
 use moka::future::Cache;
 use tokio::{
@@ -57,20 +62,19 @@ use uuid::Uuid;
 pub use self::{
     begin::{Begin, Begun, ChallengeView},
     error::Error,
+    list::Listed,
 };
 use self::{
     challenge::Content,
     session::{Declared, Facts, Session},
 };
-use crate::limit::ProbeLimit;
+use crate::{limit::ProbeLimit, peers::Peers};
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Unfinished uploads one account may have. Enough for a batch of large files and its
 /// successor; each costs a row, and files once bytes arrive.
 const MAX_OPEN_UPLOADS: u32 = 2_000;
-/// Unfinished uploads asked for at a time.
-const LIST_PAGE: u32 = 1_000;
 
 /// Contents that are read in full at a time, to take an upload up again or to check a proof. Each
 /// keeps a processor or the disk busy; uploads and downloads go on beside them.
@@ -80,6 +84,12 @@ const READINGS: usize = 2;
 const FREE_TTL: Duration = Duration::from_secs(1);
 /// Accounts whose free bytes are remembered.
 const FREE_ACCOUNTS: u64 = 10_000;
+
+/// How long it is remembered that an upload has ended: longer than a replica of the metadata may be
+/// behind and still be asked.
+const ENDED_TTL: Duration = Duration::from_secs(5 * 60);
+/// Uploads remembered for that time, about 200 bytes each.
+const ENDED: u64 = 50_000;
 
 /// How the engine behaves; see the service's configuration for meaning and defaults.
 #[derive(Clone, Debug)]
@@ -108,6 +118,10 @@ pub struct Ports {
     pub queue: Arc<dyn Queue>,
     /// The group commit of this machine's disks.
     pub flusher: Flusher,
+    /// What operators change while the service runs.
+    pub live: LiveSettings,
+    /// The other nodes; `None` when there is only this one. The engine itself calls none of them.
+    pub peers: Option<Peers>,
 }
 
 /// An upload that was asked for by id.
@@ -135,6 +149,11 @@ pub struct Engine {
     readings: Arc<Semaphore>,
     /// Free bytes of accounts, a moment ago.
     free: Cache<Uuid, u64>,
+    /// Uploads that ended here a moment ago, each with the position of the metadata that shows it:
+    /// an older state would bring the upload back to life.
+    ended: Cache<Uuid, String>,
+    /// Staged files that are copies of blobs, which they stay until they are removed.
+    finished: Cache<Uuid, ()>,
     /// A flush failed: this node's disk cannot be trusted any more.
     failed: AtomicBool,
 }
@@ -155,6 +174,11 @@ impl Engine {
                 .max_capacity(FREE_ACCOUNTS)
                 .time_to_live(FREE_TTL)
                 .build(),
+            ended: Cache::builder()
+                .max_capacity(ENDED)
+                .time_to_live(ENDED_TTL)
+                .build(),
+            finished: Cache::new(staged::FINISHED),
             readings: Arc::new(Semaphore::new(READINGS)),
             failed: AtomicBool::new(false),
         }))
@@ -215,25 +239,47 @@ impl Engine {
             };
         }
         let direct = self.direct_ids().contains_key(&id);
-        let request = GetUploadRequest {
-            account_id: bytes(account),
-            id: bytes(id),
-        };
-        let upload = self
-            .client()
-            .get_upload(deadline(request))
-            .await?
-            .into_inner();
+        let upload = self.row(account, id).await?;
         match (upload.status(), upload.file.clone()) {
             (UploadStatus::Completed, Some(file)) => Ok(Found::Done(Box::new(file))),
             (UploadStatus::Uploading, _) if direct => Err(Error::Busy),
             (UploadStatus::Uploading, _) if upload.node == self.settings.node => {
                 self.load(&upload).await.map(Found::Open)
             }
-            // An instance that is not the owner will stream the request through to it.
+            // Requests for it are streamed through to that node before they come here; this is
+            // what slips through.
             (UploadStatus::Uploading, _) => Err(Error::OtherNode(upload.node)),
             _ => Err(Error::Gone),
         }
+    }
+
+    async fn row(&self, account: Uuid, id: Uuid) -> Result<upload::Upload> {
+        if let Some(position) = self.ended.get(&id).await {
+            context::advance(&position);
+        }
+        let request = GetUploadRequest {
+            account_id: bytes(account),
+            id: bytes(id),
+        };
+        let found = self.client().get_upload(deadline(request)).await?;
+        Ok(found.into_inner())
+    }
+
+    /// Is this upload known to be here without asking anybody?
+    pub(crate) fn has(&self, id: Uuid) -> bool {
+        self.sessions().contains_key(&id) || self.direct_ids().contains_key(&id)
+    }
+
+    /// The node with the bytes of an unfinished upload; `None` when that is this one, and when
+    /// there are none (any more).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for unknown and foreign ids.
+    pub(crate) async fn elsewhere(&self, account: Uuid, id: Uuid) -> Result<Option<String>> {
+        let upload = self.row(account, id).await?;
+        let elsewhere =
+            upload.status() == UploadStatus::Uploading && upload.node != self.settings.node;
+        Ok(elsewhere.then_some(upload.node))
     }
 
     /// Loads an upload from its files, once, however many requests ask for it. A task of its own:
@@ -251,52 +297,8 @@ impl Engine {
                 .map(Arc::new)
                 .map_err(Error::from)
         };
-        let task = tokio::spawn(async move { slot.get_or_try_init(load).await.cloned() });
+        let task = context::spawn(async move { slot.get_or_try_init(load).await.cloned() });
         task.await.map_err(std::io::Error::other)?
-    }
-
-    /// The account's unfinished uploads whose bytes are on this node, oldest first.
-    ///
-    /// # Errors
-    /// As [`Engine::find`].
-    pub async fn list(&self, account: Uuid) -> Result<Vec<Arc<Session>>> {
-        let uploads = self.list_rows(account).await?;
-        let mut sessions = Vec::with_capacity(uploads.len());
-        for upload in uploads
-            .into_iter()
-            .filter(|upload| upload.node == self.settings.node)
-        {
-            let id = Uuid::from_slice(&upload.id).map_err(|_| Error::NotFound)?;
-            match self.find(account, id).await {
-                Ok(Found::Open(session)) => sessions.push(session),
-                // It ended, or a direct upload is under way and cannot be joined.
-                Ok(Found::Done(_)) | Err(Error::NotFound | Error::Gone | Error::Busy) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(sessions)
-    }
-
-    /// All of them: there are [`MAX_OPEN_UPLOADS`] at most.
-    async fn list_rows(&self, account: Uuid) -> Result<Vec<upload::Upload>> {
-        let mut uploads: Vec<upload::Upload> = Vec::new();
-        loop {
-            let request = ListUploadsRequest {
-                account_id: bytes(account),
-                after: uploads
-                    .last()
-                    .map(|last| last.id.clone())
-                    .unwrap_or_default(),
-                limit: LIST_PAGE,
-            };
-            let page = self.client().list_uploads(deadline(request)).await?;
-            let page = page.into_inner().uploads;
-            let last = page.len() < LIST_PAGE as usize;
-            uploads.extend(page);
-            if last {
-                return Ok(uploads);
-            }
-        }
     }
 
     /// Receives one chunk; see [`Session::put_chunk`].
@@ -330,11 +332,19 @@ impl Engine {
         let engine = self.clone();
         // A task of its own: without its reservation the upload must not go on in memory because
         // the client hung up in between.
-        let task = tokio::spawn(async move {
+        let task = context::spawn(async move {
             engine.client().cancel_upload(request).await?;
+            engine.remember_end(id).await;
             engine.drop_session(id).await
         });
         task.await.map_err(std::io::Error::other)?
+    }
+
+    /// After a call that ended an upload: who asks for it from now on sees that.
+    async fn remember_end(&self, id: Uuid) {
+        if let Some(position) = context::position() {
+            self.ended.insert(id, position).await;
+        }
     }
 
     /// Forgets a session that ended and removes its files.

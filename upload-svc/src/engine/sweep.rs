@@ -3,13 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cloudstore_proto::upload::{ExpireUploadsRequest, ResolveStagingRequest, StagingUse};
+use cloudstore_proto::upload::{ExpireUploadsRequest, StagingUse};
 use cloudstore_service::rpc::deadline;
 use tokio::{task::spawn_blocking, time};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Engine, Result, bytes};
+use super::{Engine, Result};
 
 /// How often the sweep runs.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -26,33 +26,42 @@ impl Engine {
     /// risk nothing, but it means that the node cannot work.
     pub(crate) async fn recover(&self) -> Result<()> {
         // A direct upload cannot be resumed; its reservation would last until it expires.
-        while self.end(true).await? >= PAGE {}
+        while self.end(&self.settings.node, true).await? >= PAGE {}
         self.remove_unreferenced().await
     }
 
-    /// Runs until shutdown.
-    pub(crate) async fn sweep(self: Arc<Self>, shutdown: CancellationToken) {
+    /// Runs until shutdown. `lost` names the nodes that do not sweep for themselves any more.
+    pub(crate) async fn sweep(
+        self: Arc<Self>,
+        lost: impl Fn() -> Vec<String>,
+        shutdown: CancellationToken,
+    ) {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = time::sleep(PERIOD) => {}
             }
-            if let Err(error) = self.sweep_once().await {
+            if let Err(error) = self.sweep_once(&lost()).await {
                 tracing::warn!(%error, "the sweep of staged uploads failed, it will be repeated");
             }
         }
     }
 
-    async fn sweep_once(&self) -> Result<()> {
-        while self.end(false).await? >= PAGE {}
+    async fn sweep_once(&self, lost: &[String]) -> Result<()> {
+        while self.end(&self.settings.node, false).await? >= PAGE {}
+        for node in lost {
+            // What they reserved comes back when its time is over. Should the node return, it finds
+            // the rows ended and removes its files.
+            while self.end(node, false).await? >= PAGE {}
+        }
         self.close_idle();
         self.remove_unreferenced().await
     }
 
-    /// Ends the uploads whose time is over, and all direct ones if wanted; returns how many.
-    async fn end(&self, direct: bool) -> Result<usize> {
+    /// Ends a node's uploads whose time is over, and all direct ones if wanted; returns how many.
+    async fn end(&self, node: &str, direct: bool) -> Result<usize> {
         let request = ExpireUploadsRequest {
-            node: self.settings.node.clone(),
+            node: node.to_owned(),
             limit: u32::try_from(PAGE).unwrap_or(u32::MAX),
             direct,
         };
@@ -100,15 +109,8 @@ impl Engine {
             .filter(|id| !self.direct_ids().contains_key(id))
             .collect();
         for page in ids.chunks(PAGE) {
-            let request = ResolveStagingRequest {
-                ids: page.iter().copied().map(bytes).collect(),
-            };
-            let answer = self
-                .client()
-                .resolve_staging(deadline(request))
-                .await?
-                .into_inner();
-            for (id, staging_use) in page.iter().zip(answer.uses()) {
+            let uses = self.resolve(page).await?;
+            for (id, staging_use) in page.iter().zip(uses) {
                 if staging_use == StagingUse::Unreferenced {
                     self.discard(*id).await;
                 }

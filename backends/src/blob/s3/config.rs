@@ -9,6 +9,9 @@ pub const DEFAULT_PART_BYTES: u64 = 16 << 20;
 pub const MIN_PART_BYTES: u64 = 8 << 20;
 
 /// When to send and to ask for checksums beyond the signature.
+///
+/// In both cases the parts of a large object carry their CRC-32C where the store says that it will
+/// compare it, and only there; else their SHA-256 is part of the signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksums {
     /// Only for operations that need them. Understood by every store.
@@ -27,6 +30,9 @@ pub struct S3Config {
     pub region: String,
     /// Bucket, which must exist.
     pub bucket: String,
+    /// Begins the name of every object, so that several users can share a bucket: `""`, or what
+    /// ends with a slash.
+    pub prefix: String,
     /// The bucket is the first part of the path instead of a part of the host name.
     pub path_style: bool,
     /// Access key.
@@ -46,6 +52,7 @@ impl fmt::Debug for S3Config {
             .field("endpoint", &self.endpoint)
             .field("region", &self.region)
             .field("bucket", &self.bucket)
+            .field("prefix", &self.prefix)
             .field("path_style", &self.path_style)
             .field("checksums", &self.checksums)
             .field("part_bytes", &self.part_bytes)
@@ -63,6 +70,7 @@ mod tests {
             endpoint: None,
             region: "eu".into(),
             bucket: "b".into(),
+            prefix: String::new(),
             path_style: true,
             access_key: "AKIA".into(),
             secret_key: "hunter2".into(),

@@ -21,12 +21,9 @@ pub(super) async fn of(source: Source, part_bytes: u64) -> Result<Parts, Error> 
         Source::Bytes(bytes) => of_bytes(bytes, part_bytes),
         Source::Stream { len, stream } => of_stream(stream, len, part_bytes),
         Source::File { path, len } => {
-            let file = tokio::fs::File::open(path)
-                .await
-                .map_err(unavailable)?
-                .into_std()
-                .await;
-            let found = file.metadata().map_err(unavailable)?.len();
+            let file = tokio::fs::File::open(path).await.map_err(Error::Source)?;
+            let file = file.into_std().await;
+            let found = file.metadata().map_err(Error::Source)?.len();
             if found != len {
                 return Err(Error::Length {
                     expected: len,
@@ -60,7 +57,7 @@ fn of_file(file: Arc<File>, len: u64, part_bytes: u64) -> Parts {
                 file.read_exact_at(&mut buffer, offset)
                     .map(|()| Bytes::from(buffer))
             });
-            let bytes = read.await.map_err(unavailable)?.map_err(unavailable)?;
+            let bytes = read.await.map_err(unavailable)?.map_err(Error::Source)?;
             Ok(Some((bytes, offset + part)))
         }
     })
@@ -102,7 +99,7 @@ impl Cutter {
         let mut part = BytesMut::with_capacity(want);
         while part.len() < want {
             if self.surplus.is_empty() {
-                let received = self.stream.try_next().await.map_err(unavailable)?;
+                let received = self.stream.try_next().await.map_err(Error::Source)?;
                 self.surplus = received.ok_or_else(|| Error::Length {
                     expected: self.len,
                     found: self.len - self.rest + part.len() as u64,
@@ -121,7 +118,7 @@ impl Cutter {
 
     async fn expect_end(&mut self) -> Result<(), Error> {
         while self.surplus.is_empty() {
-            match self.stream.try_next().await.map_err(unavailable)? {
+            match self.stream.try_next().await.map_err(Error::Source)? {
                 Some(more) => self.surplus = more,
                 None => return Ok(()),
             }

@@ -1,13 +1,18 @@
 //! A small typed client: what a call answers is for the test to judge.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, Mutex, Once},
+    time::Duration,
+};
 
 use cloudstore_proto::http::{
     self, Account, Completed, Created, File, FileState, Listing, Tokens, Upload, UploadState,
 };
+use cloudstore_service::position;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Url, header::HeaderMap};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -24,6 +29,27 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// The newest position that each server told: clients read what they wrote, and what others did
+/// who told them about it.
+static POSITIONS: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::default);
+
+fn server(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+fn learn(url: &Url, headers: &HeaderMap) {
+    let Some(new) = headers.get(position::HEADER) else {
+        return;
+    };
+    let new = new.to_str().unwrap();
+    assert!(position::is_valid(new), "{new}");
+    let mut positions = POSITIONS.lock().unwrap();
+    let known = positions.entry(server(url)).or_default();
+    if !position::is_covered(new, known) {
+        new.clone_into(known);
+    }
+}
 
 /// Percent-encodes the names of an absolute path.
 pub(crate) fn encode(path: &str) -> String {
@@ -59,7 +85,13 @@ impl Api {
 
     /// A request without a token.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let url = Url::parse(&format!("{}{path}", self.base)).unwrap();
+        let position = POSITIONS.lock().unwrap().get(&server(&url)).cloned();
+        let request = self.http.request(method, url);
+        match position {
+            Some(position) => request.header(position::HEADER, position),
+            None => request,
+        }
     }
 
     pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
@@ -109,6 +141,7 @@ pub(crate) async fn try_send(request: RequestBuilder) -> (Answer, Result<(), Cut
         Ok(response) => response,
         Err(error) => panic!("{what}: {error:?}"),
     };
+    learn(response.url(), response.headers());
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut body = Vec::new();
     let mut frames = response.bytes_stream();

@@ -5,18 +5,27 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use crate::random::Random;
+use crate::{
+    client::{Broken, Kind},
+    random::Random,
+};
+
+/// Broken requests that are kept for messages; of the others only the number.
+const BROKEN_KEPT: usize = 20;
 
 /// Content that follows from a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Content {
+pub struct Content {
     pub(crate) seed: u64,
-    pub(crate) size: u64,
+    /// Its length in bytes.
+    pub size: u64,
     pub(crate) blake3: [u8; 32],
 }
 
 impl Content {
-    pub(crate) fn new(seed: u64, size: u64) -> Self {
+    /// So many bytes that follow from the seed.
+    #[must_use]
+    pub fn new(seed: u64, size: u64) -> Self {
         let bytes = generate(seed, size);
         Self {
             seed,
@@ -25,11 +34,15 @@ impl Content {
         }
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    /// All of it.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
         generate(self.seed, self.size)
     }
 
-    pub(crate) fn hex(&self) -> String {
+    /// Its identity.
+    #[must_use]
+    pub fn hex(&self) -> String {
         hex::encode(self.blake3)
     }
 }
@@ -44,20 +57,20 @@ fn generate(seed: u64, size: u64) -> Vec<u8> {
 }
 
 /// A path of an account, by the account's number.
-pub(crate) type Key = (usize, String);
+pub type Key = (usize, String);
 
 /// What is known of a path.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Slot {
+pub struct Slot {
     /// What was acknowledged last; `None`: no file.
-    pub(crate) settled: Option<Content>,
+    pub settled: Option<Content>,
     /// What was asked for since then and may have happened.
-    pub(crate) pending: Option<Option<Content>>,
+    pub pending: Option<Option<Content>>,
 }
 
 impl Slot {
     /// May the path hold this now?
-    pub(crate) fn allows(&self, found: Option<[u8; 32]>) -> bool {
+    pub fn allows(&self, found: Option<[u8; 32]>) -> bool {
         let hash = |content: Option<Content>| content.map(|content| content.blake3);
         hash(self.settled) == found || self.pending.is_some_and(|pending| hash(pending) == found)
     }
@@ -65,14 +78,14 @@ impl Slot {
 
 /// An upload that was begun and has not ended.
 #[derive(Clone, Debug)]
-pub(crate) struct OpenUpload {
+pub struct OpenUpload {
     pub(crate) account: usize,
     pub(crate) path: String,
     pub(crate) content: Content,
     /// Acknowledged chunks.
-    pub(crate) chunks: BTreeSet<u64>,
+    pub chunks: BTreeSet<u64>,
     /// Completion or cancellation was asked for and may have happened.
-    pub(crate) ending: bool,
+    pub ending: bool,
 }
 
 #[derive(Debug, Default)]
@@ -82,17 +95,37 @@ struct Inner {
     /// Changed since they were last checked.
     recent: BTreeSet<Key>,
     counts: BTreeMap<&'static str, u64>,
+    /// Everything that anybody asked the server to keep.
+    contents: BTreeMap<String, Content>,
+    broken: BTreeMap<Kind, u64>,
+    broken_kept: Vec<Broken>,
+}
+
+impl Inner {
+    fn knows(&mut self, content: Content) {
+        self.contents.entry(content.hex()).or_insert(content);
+    }
 }
 
 /// Shared by all clients.
 #[derive(Debug, Default)]
-pub(crate) struct Log(Mutex<Inner>);
+pub struct Log(Mutex<Inner>);
 
 /// The whole log at a moment in which no request is under way.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
+pub struct Snapshot {
     pub(crate) slots: BTreeMap<Key, Slot>,
     pub(crate) uploads: BTreeMap<String, OpenUpload>,
+    /// By identity: whatever the clients had to do with.
+    pub(crate) contents: BTreeMap<String, Content>,
+}
+
+impl Snapshot {
+    /// Every path that holds a file, and the file.
+    pub fn files(&self) -> impl Iterator<Item = (&Key, Content)> {
+        let files = self.slots.iter();
+        files.filter_map(|(key, slot)| Some((key, slot.settled?)))
+    }
 }
 
 impl Log {
@@ -101,19 +134,22 @@ impl Log {
     }
 
     /// Counts something for the summary.
-    pub(crate) fn count(&self, what: &'static str) {
+    pub fn count(&self, what: &'static str) {
         *self.inner().counts.entry(what).or_default() += 1;
     }
 
     /// A request that is about to be sent may change the path to this.
-    pub(crate) fn ask(&self, key: &Key, wanted: Option<Content>) {
+    pub fn ask(&self, key: &Key, wanted: Option<Content>) {
         let mut inner = self.inner();
+        if let Some(content) = wanted {
+            inner.knows(content);
+        }
         inner.slots.entry(key.clone()).or_default().pending = Some(wanted);
         inner.recent.insert(key.clone());
     }
 
     /// The path is known to be so.
-    pub(crate) fn settle(&self, key: &Key, content: Option<Content>) {
+    pub fn settle(&self, key: &Key, content: Option<Content>) {
         let mut inner = self.inner();
         inner.slots.insert(
             key.clone(),
@@ -130,7 +166,9 @@ impl Log {
     }
 
     pub(crate) fn begin(&self, id: &str, upload: OpenUpload) {
-        self.inner().uploads.insert(id.to_owned(), upload);
+        let mut inner = self.inner();
+        inner.knows(upload.content);
+        inner.uploads.insert(id.to_owned(), upload);
     }
 
     pub(crate) fn chunk(&self, id: &str, index: u64) {
@@ -152,7 +190,7 @@ impl Log {
     }
 
     /// Any content that some path holds, anybody's.
-    pub(crate) fn any_content(&self, random: &mut Random) -> Option<Content> {
+    pub fn any_content(&self, random: &mut Random) -> Option<Content> {
         let inner = self.inner();
         let held: Vec<_> = inner
             .slots
@@ -162,20 +200,52 @@ impl Log {
         random.pick(&held).copied()
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    /// Everything; best while no request is under way.
+    pub fn snapshot(&self) -> Snapshot {
         let inner = self.inner();
         Snapshot {
             slots: inner.slots.clone(),
             uploads: inner.uploads.clone(),
+            contents: inner.contents.clone(),
         }
     }
 
+    /// A request broke; whoever sent it tries again.
+    pub fn note(&self, broken: &Broken) {
+        let mut inner = self.inner();
+        *inner.counts.entry("broken").or_default() += 1;
+        *inner.broken.entry(broken.kind).or_default() += 1;
+        if inner.broken_kept.len() < BROKEN_KEPT || !broken.well_formed {
+            inner.broken_kept.push(broken.clone());
+        }
+    }
+
+    /// So many requests of the kind broke.
+    pub fn broken(&self, kind: Kind) -> u64 {
+        self.inner().broken.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// The first requests that broke, and those that were not refused as they should be.
+    pub fn broken_ones(&self) -> Vec<Broken> {
+        self.inner().broken_kept.clone()
+    }
+
+    /// So many changes were acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        const ACKNOWLEDGED: [&str; 6] =
+            ["puts", "large puts", "completed", "deleted", "cancelled", "instant"];
+        let inner = self.inner();
+        let counts = ACKNOWLEDGED.iter().filter_map(|what| inner.counts.get(what));
+        counts.sum()
+    }
+
     /// Paths that changed since the last call.
-    pub(crate) fn take_recent(&self) -> BTreeSet<Key> {
+    pub fn take_recent(&self) -> BTreeSet<Key> {
         std::mem::take(&mut self.inner().recent)
     }
 
-    pub(crate) fn summary(&self) -> String {
+    /// What was counted, as text.
+    pub fn summary(&self) -> String {
         let inner = self.inner();
         let counts = inner
             .counts
@@ -185,7 +255,7 @@ impl Log {
     }
 
     /// Was there a mixed load, and did the kills hit requests?
-    pub(crate) fn is_worth_something(&self, kills: u64) -> bool {
+    pub fn is_worth_something(&self, kills: u64) -> bool {
         const NEEDED: [&str; 8] = [
             "chunks",
             "completed",

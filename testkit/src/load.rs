@@ -1,17 +1,18 @@
 //! One client: random work on its own folder, each piece repeated until its outcome is known.
 
-use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use cloudstore_content::proof::Prover;
 use cloudstore_proto::http::{
     Challenge, Completed, Created, File, Listing, Proof, Upload, UploadState, Uploads,
 };
 use futures::{StreamExt as _, stream};
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
+use tokio::time::sleep;
 
 use crate::{
-    Shared,
-    client::{Answer, Client, send},
+    Options, Shared,
+    client::{Answer, Broken, Call, Client, attempt},
     log::{Content, Key, OpenUpload},
     random::Random,
 };
@@ -19,34 +20,46 @@ use crate::{
 const MIB: u64 = 1 << 20;
 /// Chunks that are sent side by side.
 const PARALLEL: usize = 3;
+/// Pause after a request without any answer, if pauses are made.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// A client and what it knows of its files.
-pub(crate) struct Loader {
+pub struct Loader {
     client: Client,
     shared: Arc<Shared>,
     folder: String,
     random: Random,
+    options: Options,
     files: BTreeMap<String, Content>,
     made: u64,
 }
 
 impl Loader {
-    pub(crate) fn new(client: Client, shared: Arc<Shared>, number: usize, random: Random) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        shared: Arc<Shared>,
+        number: usize,
+        random: Random,
+        options: Options,
+    ) -> Self {
         let folder = format!("/client-{number}");
         Self {
             client,
             shared,
             folder,
             random,
+            options,
             files: BTreeMap::new(),
             made: 0,
         }
     }
 
     /// Works until the end of the run, and leaves an unfinished upload behind.
-    pub(crate) async fn run(mut self) {
+    pub async fn run(mut self) {
         while !self.shared.stop.load(Ordering::Relaxed) {
+            let full = self.files.len() >= self.options.files;
             match self.random.range(0..20) {
+                0..=5 | 11..=14 | 16..=19 if full => self.delete().await,
                 0..=5 => self.put_new().await,
                 6..=7 => self.replace().await,
                 8..=10 => self.delete().await,
@@ -54,6 +67,7 @@ impl Loader {
                 15 => self.cancelled().await,
                 _ => self.known_content().await,
             }
+            sleep(self.options.pace).await;
         }
         let content = self.content(9 * MIB, 20 * MIB);
         let path = self.new_path();
@@ -91,17 +105,28 @@ impl Loader {
     }
 
     /// One try. No answer: it is not known what happened.
-    async fn once(&self, request: RequestBuilder) -> Option<Answer> {
-        let _pass = self.shared.gate.read().await;
-        let answer = send(request).await;
-        if answer.is_none() {
-            self.shared.log.count("broken");
+    async fn once(&self, request: Call) -> Option<Answer> {
+        let pass = self.shared.gate.read().await;
+        let answer = attempt(request).await;
+        drop(pass);
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(broken) => {
+                self.pause(&broken).await;
+                None
+            }
         }
-        answer
+    }
+
+    /// A request broke. Nothing of it is under way any more.
+    async fn pause(&self, broken: &Broken) {
+        self.shared.log.note(broken);
+        let pause = broken.retry_after.unwrap_or(MOMENT);
+        sleep(pause.min(self.options.longest_pause)).await;
     }
 
     /// As many tries as it takes. True: an earlier one may have had its effect.
-    async fn until_answered(&self, request: impl Fn() -> RequestBuilder) -> (Answer, bool) {
+    async fn until_answered(&self, request: impl Fn() -> Call) -> (Answer, bool) {
         let mut repeated = false;
         loop {
             if let Some(answer) = self.once(request()).await {
@@ -264,15 +289,18 @@ impl Loader {
                 self.shared.log.ask(&self.key(path), Some(*content));
             }
             let create = self.client.create(path, content, declare);
-            let _pass = self.shared.gate.read().await;
-            let Some(answer) = send(create).await else {
-                drop(_pass);
-                self.shared.log.count("broken");
-                self.cancel_unknown(path).await;
-                continue;
+            let pass = self.shared.gate.read().await;
+            let answer = match attempt(create).await {
+                Ok(answer) => answer,
+                Err(broken) => {
+                    drop(pass);
+                    self.pause(&broken).await;
+                    self.cancel_unknown(path).await;
+                    continue;
+                }
             };
             if answer.status == 413 {
-                drop(_pass);
+                drop(pass);
                 if declare {
                     self.refused(path, true).await;
                 }
@@ -320,15 +348,18 @@ impl Loader {
                 .client
                 .upload(Method::PUT, &upload.id, &call)
                 .body(chunk.clone());
-            let _pass = self.shared.gate.read().await;
-            match send(put).await {
-                Some(answer) => {
+            let pass = self.shared.gate.read().await;
+            match attempt(put).await {
+                Ok(answer) => {
                     assert_eq!(answer.status, 204, "chunk {index}: {}", answer.text());
                     // Before the gate opens: the next check counts on it.
                     self.shared.log.chunk(&upload.id, index);
                     return;
                 }
-                None => self.shared.log.count("broken"),
+                Err(broken) => {
+                    drop(pass);
+                    self.pause(&broken).await;
+                }
             }
         }
     }

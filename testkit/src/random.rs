@@ -4,15 +4,17 @@ use std::ops::Range;
 
 /// SplitMix64: small, good enough, and the same everywhere.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Choices that follow from the seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A seed that nobody has used.
-    pub(crate) fn entropy() -> u64 {
+    pub fn entropy() -> u64 {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).unwrap();
         u64::from_le_bytes(bytes)
@@ -26,17 +28,18 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn range(&mut self, range: Range<u64>) -> u64 {
+    /// A number of the range.
+    pub fn range(&mut self, range: Range<u64>) -> u64 {
         range.start + self.next() % (range.end - range.start)
     }
 
     /// From 0 to 1.
-    pub(crate) fn fraction(&mut self) -> f64 {
+    pub fn fraction(&mut self) -> f64 {
         f64::from(u32::try_from(self.next() >> 32).unwrap()) / f64::from(u32::MAX)
     }
 
     /// True once in so many times.
-    pub(crate) fn once_in(&mut self, times: u64) -> bool {
+    pub fn once_in(&mut self, times: u64) -> bool {
         self.next().is_multiple_of(times)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use cloudstore_proto::http::{Completed, Entry, FileState, Listing, UploadState, Uploads};
@@ -10,9 +10,9 @@ use reqwest::Method;
 
 use crate::{
     client::{Client, send},
+    eventually,
     log::{Key, Log, OpenUpload, Slot, Snapshot},
     random::Random,
-    server::Server,
 };
 
 /// Paths that are read after every restart, beside those that changed.
@@ -20,23 +20,39 @@ const SAMPLE: usize = 6;
 /// How long what happens by itself may take in the end: a lease of the killed process has to run
 /// out first.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked for.
-const POLL: Duration = Duration::from_millis(100);
 /// Content above this has an outboard beside it.
 const GROUP: u64 = 1 << 20;
+/// Shorter content may be that of any other run.
+const UNMISTAKABLE: u64 = 16;
 
-/// One client for each account.
-pub(crate) struct Checker {
+/// Where a server keeps content, seen from outside.
+pub trait Places {
+    /// Names of the objects in durable storage (without folders), sorted: blobs by their BLAKE3 in
+    /// hexadecimal, outboards as `<blake3>.outboard`.
+    fn objects(&self) -> impl Future<Output = Vec<String>>;
+    /// Names of everything that only unfinished work needs: staged copies, temporary files,
+    /// unfinished multipart uploads.
+    fn leftovers(&self) -> impl Future<Output = Vec<String>>;
+    /// Others keep content there, too. Then only what this run has made counts.
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+/// Holds a server to the log.
+pub struct Checker {
     accounts: Vec<Client>,
 }
 
 impl Checker {
-    pub(crate) fn new(accounts: Vec<Client>) -> Self {
+    /// With one client for each account.
+    #[must_use]
+    pub fn new(accounts: Vec<Client>) -> Self {
         Self { accounts }
     }
 
     /// While no request is under way: what was acknowledged is there.
-    pub(crate) async fn after_restart(&mut self, log: &Log, random: &mut Random) {
+    pub async fn after_restart(&mut self, log: &Log, random: &mut Random) {
         let snapshot = log.snapshot();
         for account in &self.accounts {
             let me = account.me().await;
@@ -93,7 +109,7 @@ impl Checker {
     }
 
     /// When the load has ended: everything, to the byte.
-    pub(crate) async fn at_the_end(&mut self, log: &Log, server: &Server) {
+    pub async fn at_the_end(&mut self, log: &Log, places: &impl Places) {
         let mut snapshot = log.snapshot();
         for (key, slot) in &snapshot.slots {
             assert!(slot.pending.is_none(), "{key:?} is not settled: {slot:?}");
@@ -106,12 +122,8 @@ impl Checker {
         for account in 0..self.accounts.len() {
             self.usage_is_exact(account, &snapshot).await;
         }
-        for (key, slot) in &snapshot.slots {
-            if slot.settled.is_some() {
-                self.is_stored(key).await;
-            }
-        }
-        nothing_is_left_over(&snapshot, server).await;
+        self.is_all_stored(&snapshot).await;
+        nothing_is_left_over(&snapshot, places).await;
         for (key, slot) in &snapshot.slots {
             self.holds(key, slot).await;
         }
@@ -134,7 +146,7 @@ impl Checker {
             .collect();
         let reserved: u64 = open.values().map(|upload| upload.content.size).sum();
         let client = &self.accounts[account];
-        eventually(async || {
+        eventually(PATIENCE, async || {
             let me = client.me().await;
             let found = (me.used_bytes, me.reserved_bytes);
             if found == (used, reserved) {
@@ -190,9 +202,18 @@ impl Checker {
         }
     }
 
+    /// I4: every file of the log reaches durable storage.
+    pub async fn is_all_stored(&self, snapshot: &Snapshot) {
+        for (key, slot) in &snapshot.slots {
+            if slot.settled.is_some() {
+                self.is_stored(key).await;
+            }
+        }
+    }
+
     /// I4.
     async fn is_stored(&self, key: &Key) {
-        eventually(async || {
+        eventually(PATIENCE, async || {
             let stat = self.accounts[key.0].get(&format!("/api/v1/files{}", key.1));
             let listing: Listing = send(stat).await.expect("an answer").json();
             match listing.entry {
@@ -204,8 +225,17 @@ impl Checker {
     }
 }
 
+impl Snapshot {
+    /// Has an object come from this run, and certainly from no other?
+    fn is_own(&self, object: &str) -> bool {
+        let blake3 = object.split('.').next().unwrap_or_default();
+        let content = self.contents.get(blake3);
+        content.is_some_and(|content| content.size >= UNMISTAKABLE)
+    }
+}
+
 /// I4: one object for each content that a file has, and nothing else anywhere.
-async fn nothing_is_left_over(snapshot: &Snapshot, server: &Server) {
+async fn nothing_is_left_over(snapshot: &Snapshot, places: &impl Places) {
     let mut expected = BTreeSet::new();
     for content in snapshot.slots.values().filter_map(|slot| slot.settled) {
         expected.insert(content.hex());
@@ -213,33 +243,28 @@ async fn nothing_is_left_over(snapshot: &Snapshot, server: &Server) {
             expected.insert(format!("{}.outboard", content.hex()));
         }
     }
-    let expected: Vec<_> = expected.into_iter().collect();
-    eventually(async || {
-        let found = server.files("blobs");
-        if found == expected {
-            return Ok(());
-        }
+    let shared = places.is_shared();
+    eventually(PATIENCE, async || {
+        let found = places.objects().await;
         let surplus: Vec<_> = found
             .iter()
-            .filter(|name| !expected.contains(name))
+            .filter(|name| !expected.contains(*name) && (!shared || snapshot.is_own(name)))
             .collect();
         let absent: Vec<_> = expected
             .iter()
             .filter(|name| !found.contains(name))
             .collect();
+        let twice = found.windows(2).find(|pair| pair[0] == pair[1]);
+        if surplus.is_empty() && absent.is_empty() && twice.is_none() {
+            return Ok(());
+        }
         Err(format!(
-            "objects too many: {surplus:?}, too few: {absent:?}"
+            "objects too many: {surplus:?}, too few: {absent:?}, twice: {twice:?}"
         ))
     })
     .await;
-    eventually(async || {
-        let mut left = server.files("staging");
-        left.extend(
-            server
-                .files("tmp")
-                .into_iter()
-                .filter(|name| name != "lock"),
-        );
+    eventually(PATIENCE, async || {
+        let left = places.leftovers().await;
         if left.is_empty() {
             Ok(())
         } else {
@@ -247,13 +272,4 @@ async fn nothing_is_left_over(snapshot: &Snapshot, server: &Server) {
         }
     })
     .await;
-}
-
-/// Waits until it is so, and fails with the last reason why it is not.
-async fn eventually(mut probe: impl AsyncFnMut() -> Result<(), String>) {
-    let deadline = Instant::now() + PATIENCE;
-    while let Err(reason) = probe().await {
-        assert!(Instant::now() < deadline, "{reason}");
-        tokio::time::sleep(POLL).await;
-    }
 }
