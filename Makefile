@@ -31,6 +31,7 @@ check: ## Format, lints, docs, dependency rules, unit tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --locked --document-private-items
+	cargo fetch --locked --quiet
 	cargo deny --offline --log-level error check bans licenses sources
 	cargo nextest run --workspace --locked --lib --bins
 

@@ -290,6 +290,7 @@ checks! {
     };
     CancelUploadRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
     ExpireUploadsRequest |r| name("the node", &r.node);
+    BlockInstantRequest |r| id(&r.account_id).and_then(|()| duration("the time", r.for_ms));
     ResolveStagingRequest |r| {
         count("staged copies", r.ids.len(), MAX_STAGING_IDS)?;
         r.ids.iter().try_for_each(|staged| id(staged))

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cloudstore_proto::{
     file::{Blob, Entry, EntryKind, Precondition, precondition},
-    upload::{Digests, OnConflict},
+    upload::{Digests, InstantPolicy, OnConflict},
 };
 use cloudstore_service::{Kind, Problem, Result};
 
@@ -24,6 +24,15 @@ pub enum Match {
     Found,
     /// The same content.
     Identified,
+}
+
+/// Whose content may be recognised for an account that asked with this policy.
+#[must_use]
+pub const fn instant(asked: InstantPolicy, is_blocked: bool) -> InstantPolicy {
+    match asked {
+        InstantPolicy::Everyone if is_blocked => InstantPolicy::Account,
+        asked => asked,
+    }
 }
 
 /// The digest by which declared content is looked up.

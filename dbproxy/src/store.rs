@@ -108,6 +108,9 @@ pub trait Store: Send + Sync {
     /// Also forgets finished uploads of every node: a day after their end, completed ones not
     /// before they expire.
     async fn expire_uploads(&self, request: ExpireUploadsRequest) -> Result<ExpireUploadsResponse>;
+    /// Holds for every call of [`Store::begin_uploads`] that begins after the answer. `NotFound` when
+    /// there is no such account.
+    async fn block_instant(&self, request: BlockInstantRequest) -> Result<BlockInstantResponse>;
     /// Answers from one snapshot, so that an upload that becomes a blob is never unreferenced.
     async fn resolve_staging(
         &self,

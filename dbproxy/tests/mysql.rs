@@ -15,11 +15,12 @@ use cloudstore_dbproxy::{
 };
 use cloudstore_proto::{
     account::{
-        CreateAccountRequest, RotateSessionRequest, account_store_client::AccountStoreClient,
+        CreateAccountRequest, GetAccountRequest, RotateSessionRequest,
+        account_store_client::AccountStoreClient,
     },
     file::{StatRequest, file_store_client::FileStoreClient},
 };
-use cloudstore_service::{position::METADATA, rpc::in_memory};
+use cloudstore_service::{Kind, position::METADATA, rpc::in_memory};
 use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, metadata::MetadataMap};
@@ -52,11 +53,45 @@ topics! {
     accounts sessions keys
     files folders listings changes
     uploads expiry quota staging
-    instant lookups conflicts repeated_calls
+    instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs
     transfers leases parked_copies parking
     many_references quota_under_load removal_against_references
     same_content_of_two quota_of_two removal_against_instant resolved_or_committed
+}
+
+/// Processes that start together bring the schema up to date once, and work on one database.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_start_together() {
+    let database = Database::new();
+    let clock = Arc::new(SystemClock);
+    let (first, second, third) = tokio::join!(
+        database.open(clock.clone()),
+        database.open(clock.clone()),
+        database.open(clock)
+    );
+    let id = Bytes::copy_from_slice(Uuid::now_v7().as_bytes());
+    let request = CreateAccountRequest {
+        id: id.clone(),
+        username: "Alice ".to_owned(),
+        password_hash: "hash".to_owned(),
+        ..CreateAccountRequest::default()
+    };
+    let created = first.create_account(request.clone()).await.unwrap();
+    assert_eq!(created.username, "Alice ", "spaces count");
+    // Without a position: whom the replica does not know, the primary may.
+    let found = second.get_account(GetAccountRequest { id }).await.unwrap();
+    assert_eq!(found, created);
+    let taken = third.create_account(CreateAccountRequest {
+        id: Bytes::copy_from_slice(Uuid::now_v7().as_bytes()),
+        username: "ALICE ".to_owned(),
+        ..request
+    });
+    assert_eq!(taken.await.unwrap_err().kind(), Kind::NameTaken);
+    for store in [first, second, third] {
+        store.close().await;
+    }
+    database.remove().await;
 }
 
 fn position(metadata: &MetadataMap) -> Option<String> {

@@ -20,7 +20,8 @@ use cloudstore_proto::{
 };
 use cloudstore_service::{Kind, testing::server};
 use sqlx::{
-    ConnectOptions as _, Connection as _, MySqlConnection, mysql::MySqlConnectOptions, raw_sql,
+    ConnectOptions as _, Connection as _, MySqlConnection, Row as _, mysql::MySqlConnectOptions,
+    raw_sql,
 };
 use tokio::{task::JoinSet, time::timeout};
 use uuid::Uuid;
@@ -188,18 +189,56 @@ async fn a_replica_that_stands_still_hides_no_write() {
     database.remove().await;
 }
 
+/// A proxy to a server, and the address through it.
+async fn proxy_to(name: &str) -> (Proxy, String) {
+    let options: MySqlConnectOptions = server(name).parse().unwrap();
+    let direct = format!("{}:{}", options.get_host(), options.get_port());
+    let proxy = Proxy::start(direct.clone()).await;
+    let through = server(name).replace(&direct, &proxy.address.to_string());
+    (proxy, through)
+}
+
 /// A store whose primary is reached through a proxy, and maybe through another address, too.
 async fn behind_proxy(database: &Database, second: Option<String>) -> (Arc<MySqlStore>, Proxy) {
-    let options: MySqlConnectOptions = server("MYSQL_PRIMARY_URL").parse().unwrap();
-    let proxy = Proxy::start(format!("{}:{}", options.get_host(), options.get_port())).await;
-    let direct = format!("{}:{}", options.get_host(), options.get_port());
-    let through = server("MYSQL_PRIMARY_URL").replace(&direct, &proxy.address.to_string());
+    let (proxy, through) = proxy_to("MYSQL_PRIMARY_URL").await;
     let mut config = database.config();
     config.primaries = [through].into_iter().chain(second).collect();
-    let store = MySqlStore::connect(config, Arc::new(SystemClock))
-        .await
-        .unwrap();
-    (Arc::new(store), proxy)
+    let store = MySqlStore::connect(config, Arc::new(SystemClock)).await;
+    (Arc::new(store.unwrap()), proxy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_says_nothing_holds_up_few_reads() {
+    let _replication = Replication::acquire().await;
+    let database = Database::new();
+    let (proxy, through) = proxy_to("MYSQL_REPLICA_URL").await;
+    let mut config = database.config();
+    config.replicas = vec![through];
+    let store = MySqlStore::connect(config, Arc::new(SystemClock)).await;
+    let store = Arc::new(store.unwrap());
+    let client = Carrier::new(store.clone());
+    let owner = account(&*client).await;
+    replicas(&store, 1).await;
+    client.stat(stat(&owner, "/")).await.unwrap();
+    let faults: [fn(&Proxy, bool); 2] = [Proxy::set_stalled, |proxy, down| proxy.set_up(!down)];
+    for down in faults {
+        down(&proxy, true);
+        let asked = Instant::now();
+        for _ in 0..100 {
+            client.stat(stat(&owner, "/")).await.unwrap();
+            store.stat(stat(&owner, "/")).await.unwrap();
+        }
+        assert!(asked.elapsed() < Duration::from_secs(20), "{asked:?}");
+        replicas(&store, 0).await;
+        down(&proxy, false);
+        replicas(&store, 1).await;
+        let share = share_of_replicas(&store, async {
+            store.stat(stat(&owner, "/")).await.unwrap();
+        });
+        assert!(share.await > 0.0, "it is used again");
+    }
+    store.close().await;
+    database.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,6 +289,16 @@ async fn a_lost_primary_takes_only_the_writes_with_it() {
     let future = Some("0-1-999999999999".to_owned());
     let (unseen, _) = position::scope(future, store.stat(stat(&owner, "/"))).await;
     assert_eq!(unseen.unwrap_err().kind(), Kind::Unavailable);
+
+    // A process that starts now serves reads, too.
+    let mut config = database.config();
+    let port = format!("mysql://nobody:nothing@{}", proxy.address);
+    config.primaries = vec![port];
+    let late = MySqlStore::connect(config, Arc::new(SystemClock))
+        .await
+        .unwrap();
+    late.stat(stat(&owner, "/")).await.unwrap();
+    late.close().await;
 
     proxy.set_up(true);
     let again = async {

@@ -41,7 +41,7 @@ topics! {
     accounts sessions keys
     files folders listings changes
     uploads expiry quota staging
-    instant lookups conflicts repeated_calls
+    instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs
     transfers leases parked_copies parking
     many_references quota_under_load removal_against_references

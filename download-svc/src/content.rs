@@ -84,8 +84,8 @@ pub enum Sending {
     Part(Range<u64>, Pieces),
     /// Several ranges, with the pieces of the first one.
     Parts(Vec<Range<u64>>, Content, Pieces),
-    /// Everything or a range, by the gateway, from this file of the disk cache.
-    HandOver(String),
+    /// Everything or one range, by the gateway, from this file of the disk cache.
+    HandOver(String, Option<Range<u64>>),
     /// Everything or ranges, by the object store.
     Redirect(Url),
 }
@@ -185,7 +185,7 @@ async fn open(
         && parts.len() <= 1
         && let Some(name) = content.cached_name()
     {
-        return Ok(Reply::Send(Sending::HandOver(name.to_owned())));
+        return Ok(Reply::Send(Sending::HandOver(name.to_owned(), parts.pop())));
     }
     let first = parts.first().cloned().unwrap_or(0..blob.size);
     let first = content.read(first).await?;

@@ -187,9 +187,9 @@ mod tests {
 
     #[test]
     fn files_of_settings() {
-        let parsed = settings("# comment\n\nkeys/a/b = c=d\nupload.instant=off\n");
+        let parsed = settings("# comment\n\nkeys/a/b = c=d\nsettings/upload.instant=off\n");
         assert_eq!(parsed["keys/a/b"], b"c=d");
-        assert_eq!(parsed["upload.instant"], b"off");
+        assert_eq!(parsed["settings/upload.instant"], b"off");
         assert_eq!(parsed.len(), 2);
     }
 }

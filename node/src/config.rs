@@ -51,7 +51,8 @@ pub struct Config {
         conflicts_with = "consul_url"
     )]
     pub peers: Option<String>,
-    /// Without Consul: a file of `key=value` lines, among them the public keys of all services
+    /// Without Consul: a file of `key=value` lines: the public keys of all services as
+    /// `keys/<service>/<kid>=<hex>`, limits as `settings/upload.instant=off`
     #[arg(long, value_name = "FILE", env = "CLOUDSTORE_SETTINGS_FILE")]
     pub settings_file: Option<PathBuf>,
     /// Gateways whose X-Forwarded-For is believed, as in `10.0.0.0/24`; several with commas

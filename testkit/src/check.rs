@@ -53,6 +53,9 @@ impl Checker {
 
     /// While no request is under way: what was acknowledged is there.
     pub async fn after_restart(&mut self, log: &Log, random: &mut Random) {
+        // First, so that every one of them is in the snapshot: clients go on writing down what
+        // they are about to ask for.
+        let mut keys = log.take_recent();
         let snapshot = log.snapshot();
         for account in &self.accounts {
             let me = account.me().await;
@@ -64,7 +67,6 @@ impl Checker {
         for (id, upload) in &snapshot.uploads {
             self.has_chunks(id, upload).await;
         }
-        let mut keys = log.take_recent();
         let all: Vec<_> = snapshot.slots.keys().cloned().collect();
         keys.extend((0..SAMPLE).filter_map(|_| random.pick(&all).cloned()));
         for key in &keys {

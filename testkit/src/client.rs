@@ -255,7 +255,12 @@ pub async fn attempt(call: Call) -> Result<Answer, Broken> {
     let response = call.request.send().await.map_err(lost)?;
     learn(&call.position, &response);
     let status = response.status().as_u16();
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     let retry_after = header(header::RETRY_AFTER)
         .and_then(|seconds| seconds.parse().ok())
         .map(Duration::from_secs);
@@ -280,7 +285,10 @@ fn learn(known: &Position, response: &Response) {
     let told = response.headers().get(POSITION);
     if let Some(told) = told.and_then(|told| told.to_str().ok()) {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.as_deref().is_some_and(|known| is_covered(told, known)) {
+        if !known
+            .as_deref()
+            .is_some_and(|known| is_covered(told, known))
+        {
             *known = Some(told.to_owned());
         }
     }

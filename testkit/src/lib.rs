@@ -42,6 +42,8 @@ pub use self::{
 pub struct Options {
     /// After each piece of work a client rests for so long.
     pub pace: Duration,
+    /// Each chunk comes within so long after the one before, so that uploads last.
+    pub chunks_within: Duration,
     /// A client whose request broke waits as long as the server says, or a moment if nobody said
     /// anything, but not longer than this.
     pub longest_pause: Duration,
@@ -54,6 +56,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             pace: Duration::ZERO,
+            chunks_within: Duration::ZERO,
             longest_pause: Duration::ZERO,
             files: usize::MAX,
         }

@@ -376,9 +376,11 @@ impl Loader {
                 .flat_map(|[first, last]| *first..=*last);
             let mut missing: Vec<_> = missing.collect();
             self.random.shuffle(&mut missing);
-            let chunks = missing
-                .into_iter()
-                .map(|index| self.send_chunk(&upload, index, content));
+            let pauses: Vec<_> = missing.iter().map(|_| self.random.fraction()).collect();
+            let chunks = missing.into_iter().zip(pauses).map(async |(index, pause)| {
+                sleep(self.options.chunks_within.mul_f64(pause)).await;
+                self.send_chunk(&upload, index, content).await;
+            });
             stream::iter(chunks)
                 .buffer_unordered(PARALLEL)
                 .collect::<Vec<()>>()

@@ -232,10 +232,18 @@ impl Log {
 
     /// So many changes were acknowledged.
     pub fn acknowledged(&self) -> u64 {
-        const ACKNOWLEDGED: [&str; 6] =
-            ["puts", "large puts", "completed", "deleted", "cancelled", "instant"];
+        const ACKNOWLEDGED: [&str; 6] = [
+            "puts",
+            "large puts",
+            "completed",
+            "deleted",
+            "cancelled",
+            "instant",
+        ];
         let inner = self.inner();
-        let counts = ACKNOWLEDGED.iter().filter_map(|what| inner.counts.get(what));
+        let counts = ACKNOWLEDGED
+            .iter()
+            .filter_map(|what| inner.counts.get(what));
         counts.sum()
     }
 

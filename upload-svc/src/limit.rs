@@ -44,11 +44,6 @@ impl ProbeLimit {
         }
     }
 
-    /// Who fails to prove possession is guessing: no more of others' content for this window.
-    pub(crate) fn failed_proof(&self, account: Uuid) {
-        self.count(account, u32::MAX, 0);
-    }
-
     /// Counts; false beyond the limit.
     fn count(&self, account: Uuid, probes: u32, max: u32) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,14 +78,5 @@ mod tests {
         assert_eq!(apply(modest, 1, InstantPolicy::Off), InstantPolicy::Off);
         let raised = limit.apply(greedy, 1, everyone, 1_000);
         assert_eq!(raised, everyone, "a new limit counts at once");
-    }
-
-    #[test]
-    fn a_failed_proof_ends_the_guessing() {
-        let limit = ProbeLimit::default();
-        let account = Uuid::from_u128(1);
-        limit.failed_proof(account);
-        let policy = limit.apply(account, 1, InstantPolicy::Everyone, MAX_PROBES);
-        assert_eq!(policy, InstantPolicy::Account);
     }
 }

@@ -12,13 +12,14 @@
 //!                  +--(rested)--- NAME.retry            NAME.dead <-- cloudstore.dead
 //! ```
 
+mod config;
 mod outbox;
+mod sessions;
 mod topology;
 
 use std::{
     collections::HashMap,
     convert::Infallible,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -46,12 +47,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use self::config::RabbitConfig;
 use self::{
     outbox::{Message, Outbox, Request, Target},
+    sessions::{Failure, keep},
     topology::{Argument, DEAD_EXCHANGE, EXCHANGE, Planned},
 };
 use super::{Delivery, Error, Job, Outcome, Queue};
-use crate::backoff::Backoff;
 
 /// Channels on which one message each is under way. One at a time, because the client library
 /// gives a returned message to whichever confirmation comes next on its channel.
@@ -59,8 +61,8 @@ const PUBLISHING: usize = 16;
 /// How long the broker may take to confirm before the connection is taken for dead. Far more than
 /// a flush on a busy disk.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
-/// How long settling a delivery may take before the connection is taken for dead. The broker does
-/// not even answer; the client library, though, never does when the connection is just breaking.
+/// How long settling a delivery may take, which is only sending it, before the connection is taken
+/// for dead. When it is just breaking, the client library never says so: the session's end does.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 /// How long connecting may take. Longer than the broker's own limit of ten seconds for the
 /// handshake: an attempt given up here leaves a thread behind until the broker closes it.
@@ -75,51 +77,15 @@ const DECLARE_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What exists in the broker is made sure of so often, as somebody may delete an idle queue.
 const DECLARE_EVERY: Duration = Duration::from_secs(30);
-/// Between two sessions at first, and at most.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// A session that lasted so long was a good one: the next begins soon after it.
-const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// Bytes of a traceparent that are looked at; W3C's version 00 has 55.
 const TRACEPARENT_BYTES: usize = 128;
 
+/// AMQP's number for a message that survives a restart of the broker.
+const PERSISTENT: u8 = 2;
 /// Header with the W3C trace context.
 const TRACEPARENT: &str = "traceparent";
 /// Header that counts how often a job was retried.
 const RETRIES: &str = "cloudstore-retries";
-
-/// Which broker, and how it is used.
-#[derive(Clone)]
-pub struct RabbitConfig {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://`.
-    pub url: String,
-    /// Name of the queue, at most 200 bytes. `.retry` and `.dead` are appended for its companions.
-    pub queue: String,
-    /// Jobs that are handed out and not settled, at least 1. Only these are fetched ahead.
-    pub prefetch: u16,
-    /// How often a job is handed out at most, when its consumers vanish without settling it, before
-    /// it is given up. [`Outcome::Retry`] starts anew. At least 1.
-    pub delivery_limit: u32,
-    /// How long a job rests after [`Outcome::Retry`].
-    pub retry_delay: Duration,
-    /// Jobs are taken, too, not only published.
-    pub consume: bool,
-}
-
-impl fmt::Debug for RabbitConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the address: there is a password in it.
-        f.debug_struct("RabbitConfig")
-            .field("queue", &self.queue)
-            .field("prefetch", &self.prefetch)
-            .field("delivery_limit", &self.delivery_limit)
-            .field("retry_delay", &self.retry_delay)
-            .field("consume", &self.consume)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a session ended.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A queue in RabbitMQ. Connections close when it is dropped, and what was not settled then is
 /// handed out to others.
@@ -278,29 +244,6 @@ async fn retry(shared: Arc<Shared>, unsettled: Unsettled, job: Job) {
     unsettled.settle(unsettled.acker.nack(options)).await;
 }
 
-/// One session after the other.
-async fn keep<S, F>(role: &'static str, shared: Arc<Shared>, session: S)
-where
-    S: Fn(Arc<Shared>) -> F,
-    F: Future<Output = Result<Infallible, Failure>>,
-{
-    let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
-    loop {
-        let started = Instant::now();
-        let Err(error) = session(shared.clone()).await;
-        if started.elapsed() >= GOOD_SESSION {
-            backoff.succeeded();
-        }
-        if backoff.failures() == 0 {
-            tracing::warn!(role, %error, "queue is away");
-        } else {
-            tracing::debug!(role, %error, "queue is still away");
-        }
-        sleep(backoff.failed()).await;
-        metrics::counter!("cloudstore_queue_reconnects_total", "role" => role).increment(1);
-    }
-}
-
 /// Publishes what is in the outbox until the first error.
 async fn publisher(shared: Arc<Shared>) -> Result<Infallible, Failure> {
     let connection = connect(&shared.config, "publisher").await?;
@@ -402,9 +345,6 @@ async fn send(
     let published = channel.basic_publish(exchange.into(), key.into(), options, &body, properties);
     published.await?.await
 }
-
-/// AMQP's number for a message that survives a restart of the broker.
-const PERSISTENT: u8 = 2;
 
 /// Takes deliveries until the first error.
 async fn consumer(
@@ -538,11 +478,16 @@ async fn connect(config: &RabbitConfig, role: &str) -> Result<Connection, Failur
     let properties =
         ConnectionProperties::default().with_connection_name(format!("cloudstore {role}").into());
     let connection = timeout(CONNECT_LIMIT, Connection::connect_uri(uri, properties)).await??;
-    declare(&connection, config).await?;
+    for queue in declare(&connection, config).await? {
+        tracing::warn!(
+            queue,
+            "queue has other arguments than configured and is used as it is"
+        );
+    }
     Ok(connection)
 }
 
-/// Returns when the connection is lost. Makes sure meanwhile that everything is there.
+/// Returns when the connection is lost, or of no use. Makes sure meanwhile that everything is there.
 async fn attend(connection: &Connection, config: &RabbitConfig) -> Result<Infallible, Failure> {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -552,6 +497,9 @@ async fn attend(connection: &Connection, config: &RabbitConfig) -> Result<Infall
         if !connection.status().connected() {
             return Err("connection lost".into());
         }
+        if connection.status().blocked() {
+            return Err("the broker is out of memory or disk and takes nothing".into());
+        }
         if declared.elapsed() >= DECLARE_EVERY {
             declare(connection, config).await?;
             declared = Instant::now();
@@ -559,7 +507,8 @@ async fn attend(connection: &Connection, config: &RabbitConfig) -> Result<Infall
     }
 }
 
-async fn declare(connection: &Connection, config: &RabbitConfig) -> Result<(), Failure> {
+/// The result are the queues that are there with other arguments.
+async fn declare(connection: &Connection, config: &RabbitConfig) -> Result<Vec<String>, Failure> {
     let declared = async {
         let channel = connection.create_channel().await?;
         for exchange in [EXCHANGE, DEAD_EXCHANGE] {
@@ -572,8 +521,11 @@ async fn declare(connection: &Connection, config: &RabbitConfig) -> Result<(), F
                 .exchange_declare(exchange.into(), ExchangeKind::Direct, options, none)
                 .await?;
         }
+        let mut others = Vec::new();
         for planned in topology::queues(config) {
-            declare_queue(connection, &planned).await?;
+            if !declare_queue(connection, &planned).await? {
+                others.push(planned.name.clone());
+            }
             if let Some((exchange, key)) = planned.binding {
                 let options = QueueBindOptions::default();
                 let (queue, key) = (planned.name.into(), key.into());
@@ -582,14 +534,14 @@ async fn declare(connection: &Connection, config: &RabbitConfig) -> Result<(), F
                     .await?;
             }
         }
-        Ok(())
+        Ok(others)
     };
     timeout(DECLARE_LIMIT, declared).await?
 }
 
-/// A queue that is there with other arguments is used as it is: changing them means deleting it,
-/// which an operator does when it is empty.
-async fn declare_queue(connection: &Connection, planned: &Planned) -> Result<(), Failure> {
+/// Whether the queue is as planned. One that is there with other arguments is used as it is:
+/// changing them means deleting it, which an operator does when it is empty.
+async fn declare_queue(connection: &Connection, planned: &Planned) -> Result<bool, Failure> {
     let mut arguments = FieldTable::default();
     for (name, value) in &planned.arguments {
         let value = match value {
@@ -604,7 +556,6 @@ async fn declare_queue(connection: &Connection, planned: &Planned) -> Result<(),
     let durable = QueueDeclareOptions::durable();
     match channel.queue_declare(name(), durable, arguments).await {
         Err(error) if is_mismatch(&error) => {
-            tracing::debug!(queue = planned.name, %error, "queue has other arguments");
             let passive = QueueDeclareOptions {
                 passive: true,
                 ..durable
@@ -612,10 +563,13 @@ async fn declare_queue(connection: &Connection, planned: &Planned) -> Result<(),
             let channel = connection.create_channel().await?;
             let none = FieldTable::default();
             channel.queue_declare(name(), passive, none).await?;
+            Ok(false)
         }
-        declared => drop(declared?),
+        declared => {
+            declared?;
+            Ok(true)
+        }
     }
-    Ok(())
 }
 
 fn is_mismatch(error: &lapin::Error) -> bool {

@@ -1,6 +1,6 @@
 //! The HTTP API, typed. Every call retries, refreshes the login and turns problems into errors.
 
-mod answer;
+pub(crate) mod answer;
 mod api;
 mod auth;
 pub(crate) mod body;

@@ -132,7 +132,7 @@ struct Operator {
 }
 
 impl Operator {
-    async fn call<T: DeserializeOwned>(&self, mut request: Request) -> Result<T> {
+    async fn call<T: DeserializeOwned + Send>(&self, mut request: Request) -> Result<T> {
         let token = self.identity.token(WORKER);
         match self.wire.run(&mut request, Some(&token)).await {
             Ok(Json(answer)) => Ok(answer),
@@ -160,7 +160,10 @@ async fn list(context: &Context, operator: &Operator, state: Option<State>) -> R
         ))?;
     }
     if list.transfers.is_empty() && !context.out.is_json() {
-        context.out.note("everything is in durable storage");
+        context.out.note(match state {
+            None => "everything is in durable storage",
+            Some(_) => "there are no such transfers",
+        });
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ async fn acknowledged_work_survives_a_hundred_kills() {
 
     let mut random = Random::new(seed);
     let mut checker = Checker::new(load.accounts.clone());
-    for kill in 1..=kills {
+    for _ in 1..=kills {
         tokio::time::sleep(LIFE.mul_f64(random.fraction())).await;
         server.kill().await;
         // The requests that the kill broke have ended once the gate is free.

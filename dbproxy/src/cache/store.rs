@@ -151,6 +151,7 @@ port! {
         change, [Subject::account(&request.account_id)]
     }
     expire_uploads(request: ExpireUploadsRequest) -> ExpireUploadsResponse { pass }
+    block_instant(request: BlockInstantRequest) -> BlockInstantResponse { pass }
     resolve_staging(request: ResolveStagingRequest) -> ResolveStagingResponse { pass }
 
     claim_transfers(request: ClaimTransfersRequest) -> ClaimTransfersResponse { pass }

@@ -10,6 +10,7 @@ super::service! {
         commit_upload => commit_upload(CommitUploadRequest) -> CommitUploadResponse;
         cancel_upload => cancel_upload(CancelUploadRequest) -> CancelUploadResponse;
         expire_uploads => expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse;
+        block_instant => block_instant(BlockInstantRequest) -> BlockInstantResponse;
         resolve_staging => resolve_staging(ResolveStagingRequest) -> ResolveStagingResponse;
     }
 }

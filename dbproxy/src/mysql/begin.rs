@@ -87,6 +87,8 @@ enum Decision<'p> {
 /// The account while its entries are decided, one after the other.
 struct Batch<'r> {
     request: &'r BeginUploadsRequest,
+    /// Whose content may be recognised.
+    policy: Policy,
     /// Bytes that are neither used nor reserved.
     free: i64,
     /// Unfinished uploads, counted no further than `max_open`.
@@ -100,7 +102,8 @@ struct Batch<'r> {
 impl<'r> Batch<'r> {
     async fn begin(tx: &mut Tx<'_>, request: &'r BeginUploadsRequest) -> Outcome<Self> {
         let account = &request.account_id;
-        let free = content::lock_account(tx, account).await?;
+        let locked = content::lock_account(tx, account).await?;
+        let policy = rules::instant(request.policy(), tx.now < locked.instant_blocked_until);
         let open: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM (SELECT 1 FROM uploads
                 WHERE account = ? AND status = 1 /* uploading */ LIMIT ?) unfinished",
@@ -115,7 +118,7 @@ impl<'r> Batch<'r> {
             .filter(|entry| check::begin_upload(entry).is_ok())
             .collect();
         let paths: Vec<&str> = sound.iter().map(|entry| &*entry.path).collect();
-        let candidates = match request.policy() {
+        let candidates = match policy {
             Policy::Off | Policy::Unspecified => Candidates::default(),
             Policy::Account | Policy::Everyone => {
                 let declared = sound
@@ -126,7 +129,8 @@ impl<'r> Batch<'r> {
         };
         Ok(Self {
             request,
-            free,
+            policy,
+            free: locked.free,
             open: u32::try_from(open).unwrap_or(u32::MAX),
             tree: Tree::load(tx, account, &paths).await?,
             made: Made::load(tx, &sound).await?,
@@ -161,9 +165,8 @@ impl<'r> Batch<'r> {
         walk.parent()?;
         let there = walk.end().and_then(|there| there.blob.as_ref());
         let there = there.map_or(Match::No, |blob| rules::matches(declared, entry.size, blob));
-        let policy = self.request.policy();
         let candidate = self.candidates.find(declared, entry.size);
-        let candidate = candidate.filter(|found| found.held || policy == Policy::Everyone);
+        let candidate = candidate.filter(|found| found.held || self.policy == Policy::Everyone);
         let same = there == Match::Identified;
         if !same {
             // Content there that was only found may turn out the same: that is no conflict yet.

@@ -38,16 +38,26 @@ impl Content {
     }
 }
 
+/// What counts of an account that is locked.
+#[derive(sqlx::FromRow)]
+pub(super) struct Locked {
+    /// Bytes that are neither used nor reserved.
+    pub(super) free: i64,
+    /// Until when only the account's own content is instant.
+    pub(super) instant_blocked_until: i64,
+}
+
 /// Until the end of the transaction nobody else changes this account, its entries or its uploads.
-/// Answers how many bytes are neither used nor reserved; `NotFound` when there is no such account.
-pub(super) async fn lock_account(tx: &mut Tx<'_>, account: &Bytes) -> Outcome<i64> {
-    let free: Option<i64> = sqlx::query_scalar(
-        "SELECT quota_bytes - used_bytes - reserved_bytes FROM accounts WHERE id = ? FOR UPDATE",
+/// `NotFound` when there is no such account.
+pub(super) async fn lock_account(tx: &mut Tx<'_>, account: &Bytes) -> Outcome<Locked> {
+    let locked: Option<Locked> = sqlx::query_as(
+        "SELECT quota_bytes - used_bytes - reserved_bytes AS free, instant_blocked_until
+        FROM accounts WHERE id = ? FOR UPDATE",
     )
     .bind(&account[..])
     .fetch_optional(&mut *tx.conn)
     .await?;
-    free.ok_or_else(|| rules::not_found("account").into())
+    locked.ok_or_else(|| rules::not_found("account").into())
 }
 
 /// The same for several accounts, in the order of their ids.

@@ -47,16 +47,19 @@ mod tx;
 mod uploads;
 mod writes;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use cloudstore_proto::{account::*, file::*, transfer::*, upload::*};
 use cloudstore_service::{Kind, Problem, Result};
 use sqlx::mysql::MySqlConnectOptions;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -74,6 +77,8 @@ use crate::{clock::Clock, store::Store};
 const WRITE_CONNECTIONS: u32 = 16;
 /// Connections to each replica.
 const READ_CONNECTIONS: u32 = 16;
+/// How long a store without a primary waits for the first look at a replica.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// Which servers there are, and how they are used.
 #[derive(Clone)]
@@ -211,6 +216,11 @@ impl MySqlStore {
                 stop.clone(),
             ));
         }
+        if shared.primaries.current().is_none() {
+            // Reads work from the first one on; who opens a store does not ask in vain.
+            let mut healthy = shared.replicas.healthy();
+            let _ = timeout(FIRST_LOOK, healthy.wait_for(|healthy| *healthy > 0)).await;
+        }
         Ok(Self { shared })
     }
 
@@ -339,6 +349,7 @@ commands! {
     commit_upload(CommitUploadRequest) -> CommitUploadResponse = write;
     cancel_upload(CancelUploadRequest) -> CancelUploadResponse = write;
     expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse = write;
+    block_instant(BlockInstantRequest) -> BlockInstantResponse = write;
     // Excludes commits on their way: what it calls unreferenced stays so.
     resolve_staging(ResolveStagingRequest) -> ResolveStagingResponse = write;
 

@@ -17,8 +17,9 @@ use tokio::{
 const CONNECT: Duration = Duration::from_secs(2);
 /// Idle connections are closed after this: sooner than proxies and firewalls forget them.
 const MAX_IDLE: Duration = Duration::from_secs(120);
-/// Statements that a connection keeps prepared. There are fewer than this in all.
-const STATEMENTS: usize = 256;
+/// Statements that a connection keeps prepared: those of every day, and few enough that some
+/// processes together stay far below the 16,382 that a server allows.
+const STATEMENTS: usize = 100;
 /// Of every connection. READ COMMITTED: under a lock a command sees what others committed, and
 /// takes no locks on what is not there. A lock that takes longer than five seconds is as good as
 /// a deadlock. Text of the wrong length is refused, not cut.

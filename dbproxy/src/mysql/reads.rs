@@ -58,6 +58,8 @@ pub(super) async fn read<C: Command>(
         shared.open()?;
         let place = match place(shared, freshness).await {
             Ok(place) => place,
+            // There is no primary, and nobody else will do.
+            Err(sqlx::Error::PoolClosed) => return Err(unavailable()),
             Err(error) => {
                 last = Some(error);
                 continue;

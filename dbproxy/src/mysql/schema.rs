@@ -14,6 +14,8 @@ use super::{
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
+/// How long a process waits while another one changes the schema.
+const MAX_TURN_SECONDS: i64 = 60;
 /// Longest name of a database.
 const MAX_NAME: usize = 64;
 
@@ -59,6 +61,7 @@ async fn migrate(primary: &Primary, name: &str) -> Result<Option<Position>> {
             pools::connect(&primary.options).await.map_err(database)?
         }
     };
+    lock(&mut connection, name).await?;
     MIGRATIONS
         .run(&mut connection)
         .await
@@ -71,6 +74,24 @@ async fn migrate(primary: &Primary, name: &str) -> Result<Option<Position>> {
     // The server is told by the end of the connection, too.
     let _ = connection.close().await;
     Ok(Position::parse(&text))
+}
+
+/// Holds a lock until the end of the connection: processes that start together take turns. The
+/// lock that the migrations take by themselves is none on MariaDB, which takes their endless time
+/// limit for no time at all.
+async fn lock(connection: &mut MySqlConnection, name: &str) -> Result<()> {
+    let held: Option<i64> =
+        sqlx::query_scalar("SELECT GET_LOCK(CONCAT('cloudstore_schema_', MD5(?)), ?)")
+            .bind(name)
+            .bind(MAX_TURN_SECONDS)
+            .fetch_one(connection)
+            .await
+            .map_err(database)?;
+    if held == Some(1) {
+        Ok(())
+    } else {
+        Err(unavailable())
+    }
 }
 
 async fn create(primary: &Primary, name: &str) -> Result<()> {

@@ -68,6 +68,8 @@ enum Decision<'p> {
 /// The account while its entries are decided, one after the other.
 struct Batch<'r> {
     request: &'r BeginUploadsRequest,
+    /// Whose content may be recognised.
+    policy: Policy,
     /// Bytes that are neither used nor reserved.
     free: i64,
     /// Unfinished uploads, counted no further than `max_open`.
@@ -76,8 +78,8 @@ struct Batch<'r> {
 
 impl<'r> Batch<'r> {
     async fn begin(tx: &mut Tx<'_>, request: &'r BeginUploadsRequest) -> Outcome<Self> {
-        let row: Option<(i64, u32)> = sqlx::query_as(
-            "SELECT quota_bytes - used_bytes - reserved_bytes,
+        let row: Option<(i64, i64, u32)> = sqlx::query_as(
+            "SELECT quota_bytes - used_bytes - reserved_bytes, instant_blocked_until,
                 (SELECT count(*) FROM (SELECT 1 FROM uploads
                     WHERE account = ?1 AND status = 1 /* uploading */ LIMIT ?2))
             FROM accounts WHERE id = ?1",
@@ -86,9 +88,10 @@ impl<'r> Batch<'r> {
         .bind(request.max_open)
         .fetch_optional(&mut *tx.conn)
         .await?;
-        let (free, open) = row.ok_or_else(|| rules::not_found("account"))?;
+        let (free, blocked_until, open) = row.ok_or_else(|| rules::not_found("account"))?;
         Ok(Self {
             request,
+            policy: rules::instant(request.policy(), tx.now < blocked_until),
             free,
             open,
         })
@@ -121,14 +124,13 @@ impl<'r> Batch<'r> {
         walk.parent()?;
         let there = walk.end().and_then(|there| there.blob.as_ref());
         let there = there.map_or(Match::No, |blob| rules::matches(declared, entry.size, blob));
-        let policy = self.request.policy();
-        let candidate = match policy {
+        let candidate = match self.policy {
             Policy::Off | Policy::Unspecified => None,
             Policy::Account | Policy::Everyone => {
                 content::find(tx, file.owner, declared, entry.size).await?
             }
         };
-        let candidate = candidate.filter(|found| found.held || policy == Policy::Everyone);
+        let candidate = candidate.filter(|found| found.held || self.policy == Policy::Everyone);
         if there != Match::Identified {
             // Content there that was only found may turn out the same: that is no conflict yet.
             let rule = match (there, candidate.is_some()) {

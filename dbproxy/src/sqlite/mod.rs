@@ -219,6 +219,7 @@ commands! {
     commit_upload(CommitUploadRequest) -> CommitUploadResponse = write;
     cancel_upload(CancelUploadRequest) -> CancelUploadResponse = write;
     expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse = write;
+    block_instant(BlockInstantRequest) -> BlockInstantResponse = write;
     // Behind every commit that was sent before: what it calls unreferenced stays so.
     resolve_staging(ResolveStagingRequest) -> ResolveStagingResponse = write;
 

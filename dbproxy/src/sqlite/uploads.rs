@@ -160,6 +160,26 @@ impl Command for CancelUploadRequest {
 }
 
 #[async_trait]
+impl Command for BlockInstantRequest {
+    type Reply = BlockInstantResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<BlockInstantResponse> {
+        let blocked = sqlx::query(
+            "UPDATE accounts SET instant_blocked_until = max(instant_blocked_until, ?)
+            WHERE id = ?",
+        )
+        .bind(tx.now + self.for_ms)
+        .bind(&self.account_id[..])
+        .execute(&mut *tx.conn)
+        .await?;
+        if blocked.rows_affected() == 0 {
+            return Err(rules::not_found("account").into());
+        }
+        Ok(BlockInstantResponse {})
+    }
+}
+
+#[async_trait]
 impl Command for ExpireUploadsRequest {
     type Reply = ExpireUploadsResponse;
 

@@ -138,6 +138,47 @@ pub async fn instant(f: Fixture) {
     assert!(matches!(answers[3], Answer::Instant(_)), "known");
 }
 
+/// Who failed to prove possession is offered nobody else's content for a while.
+pub async fn blocks(f: Fixture) {
+    const MINUTE: i64 = 60_000;
+    let owner = f.account(10 * SIZE).await;
+    let (guesser, other) = (f.account(10 * SIZE).await, f.account(10 * SIZE).await);
+    f.put(&owner, "/a", 1).await.unwrap();
+    f.put(&guesser, "/mine", 2).await.unwrap();
+    let known = async |account: &Bytes| {
+        let policy = InstantPolicy::Everyone;
+        let answer = with_policy(&f, account, policy, declare("/x", blake3(1))).await;
+        let (upload, is_known) = match answer {
+            Answer::Challenge(challenge) => (challenge.upload.unwrap(), true),
+            Answer::Uploading(upload) => (upload, false),
+            other => panic!("{other:?}"),
+        };
+        f.cancel(account, &upload.id).await.unwrap();
+        is_known
+    };
+    let block = async |account: &Bytes, for_ms: i64| {
+        let request = BlockInstantRequest {
+            account_id: account.clone(),
+            for_ms,
+        };
+        f.peer.block_instant(request).await
+    };
+    assert!(known(&guesser).await);
+    block(&guesser, MINUTE).await.unwrap();
+    assert!(!known(&guesser).await);
+    assert!(known(&other).await, "it concerns one account");
+    let own = declare("/own", blake3(2));
+    let own = with_policy(&f, &guesser, InstantPolicy::Everyone, own).await;
+    assert_eq!(instant_file(own).path, "/own", "own content stays instant");
+
+    block(&guesser, MINUTE / 2).await.unwrap();
+    f.clock.advance(MINUTE - 1);
+    assert!(!known(&guesser).await, "a shorter block ends none");
+    f.clock.advance(1);
+    assert!(known(&guesser).await);
+    assert_eq!(kind(block(&id(), MINUTE).await), Kind::NotFound);
+}
+
 /// Which digests find content, and which only seem to.
 pub async fn lookups(f: Fixture) {
     let owner = f.account(100 * SIZE).await;

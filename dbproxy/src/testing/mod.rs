@@ -36,7 +36,7 @@ pub use self::{
     changes::changes,
     conflicts::{conflicts, repeated_calls},
     files::{files, folders, listings},
-    instant::{instant, lookups},
+    instant::{blocks, instant, lookups},
     races::{
         many_references, quota_of_two, quota_under_load, removal_against_instant,
         removal_against_references, resolved_or_committed, same_content_of_two,
@@ -82,7 +82,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         accounts sessions keys
         files folders listings changes
         uploads expiry quota staging
-        instant lookups conflicts repeated_calls
+        instant blocks lookups conflicts repeated_calls
         purge garbage staged_copies other_nodes known_blobs
         transfers leases parked_copies parking
         many_references quota_under_load removal_against_references

@@ -1,6 +1,6 @@
 //! Redis that is slow, flushed, stopped, gone, or more than one server.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
     servers::{Cluster, Sentinel, Server},
@@ -21,7 +21,7 @@ async fn an_address_has_to_make_sense_and_nobody_has_to_be_there() {
         "redis+sentinel://127.0.0.1:1/main",
         "redis+cluster://127.0.0.1:1",
     ] {
-        let store = world.process(url);
+        let store = world.process_within(url, BUDGET);
         world.mkdir(&store, "/folder").await;
         assert!(world.is_there(&store, "/folder").await);
         world.remove(&store, "/folder").await;
@@ -89,7 +89,7 @@ async fn the_contract_while_redis_fails() {
 async fn a_stalled_redis_is_not_waited_for() {
     let server = Server::start().await;
     let world = World::new().await;
-    let process = world.process(&server.url());
+    let process = world.process_within(&server.url(), BUDGET);
     world.mkdir(&process, "/folder").await;
     assert!(world.is_there(&process, "/folder").await);
     world.loads();
@@ -115,7 +115,7 @@ async fn a_stalled_redis_is_not_waited_for() {
 async fn a_restarted_redis_is_used_again() {
     let mut server = Server::start().await;
     let world = World::new().await;
-    let process = world.process(&server.url());
+    let process = world.process_within(&server.url(), BUDGET);
     world.mkdir(&process, "/folder").await;
     assert!(world.is_there(&process, "/folder").await);
     // Between two calls: the first one after it finds a dead connection, and a new server.

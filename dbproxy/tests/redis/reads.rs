@@ -96,7 +96,7 @@ async fn fifty_readers_are_one_load() {
         let release = async {
             hold.came.notified().await;
             // By then everybody has asked Redis, or waits for the answer to the same question.
-            tokio::time::sleep(2 * cloudstore_dbproxy::cache::BUDGET).await;
+            tokio::time::sleep(10 * BUDGET).await;
             hold.go.notify_one();
         };
         let (answers, ()) = tokio::join!(readers, release);

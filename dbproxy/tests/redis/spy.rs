@@ -150,6 +150,7 @@ macro_rules! port {
                 commit_upload(CommitUploadRequest) -> CommitUploadResponse;
                 cancel_upload(CancelUploadRequest) -> CancelUploadResponse;
                 expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse;
+                block_instant(BlockInstantRequest) -> BlockInstantResponse;
                 claim_transfers(ClaimTransfersRequest) -> ClaimTransfersResponse;
                 renew_transfer(RenewTransferRequest) -> RenewTransferResponse;
                 commit_transfers(CommitTransfersRequest) -> CommitTransfersResponse;

@@ -133,6 +133,7 @@ carried! {
     commit_upload(CommitUploadRequest) -> CommitUploadResponse;
     cancel_upload(CancelUploadRequest) -> CancelUploadResponse;
     expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse;
+    block_instant(BlockInstantRequest) -> BlockInstantResponse;
     resolve_staging(ResolveStagingRequest) -> ResolveStagingResponse;
     claim_transfers(ClaimTransfersRequest) -> ClaimTransfersResponse;
     renew_transfer(RenewTransferRequest) -> RenewTransferResponse;

@@ -32,6 +32,7 @@ pub(crate) struct Proxy {
     /// A [`Next`], or 0.
     next: Arc<AtomicU8>,
     up: watch::Sender<bool>,
+    stalled: watch::Sender<bool>,
     pub(crate) commits: Arc<AtomicUsize>,
 }
 
@@ -42,6 +43,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let next = Arc::new(AtomicU8::new(0));
         let (up, _) = watch::channel(true);
+        let (stalled, stall) = watch::channel(false);
         let commits = Arc::new(AtomicUsize::new(0));
         let (rule, state, count) = (next.clone(), up.subscribe(), commits.clone());
         tokio::spawn(async move {
@@ -50,13 +52,13 @@ impl Proxy {
                     continue;
                 }
                 let (server, rule, count) = (server.clone(), rule.clone(), count.clone());
-                let mut state = state.clone();
+                let (mut state, stall) = (state.clone(), stall.clone());
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(server).await else {
                         return;
                     };
                     tokio::select! {
-                        () = pipe(client, server, &rule, &count) => {}
+                        () = pipe(client, server, &rule, &count, stall) => {}
                         _ = state.wait_for(|up| !up) => {}
                     }
                 });
@@ -66,6 +68,7 @@ impl Proxy {
             address,
             next,
             up,
+            stalled,
             commits,
         }
     }
@@ -75,19 +78,31 @@ impl Proxy {
         self.next.store(next as u8, Ordering::SeqCst);
     }
 
+    /// Keeps every connection and lets nothing through, or lets it through again.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
     /// Ends every connection and takes none, or takes them again.
     pub(crate) fn set_up(&self, up: bool) {
         self.up.send_replace(up);
     }
 }
 
-async fn pipe(mut client: TcpStream, mut server: TcpStream, rule: &AtomicU8, count: &AtomicUsize) {
+async fn pipe(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    rule: &AtomicU8,
+    count: &AtomicUsize,
+    mut stalled: watch::Receiver<bool>,
+) {
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(1..) = read else { return };
                 let bytes = &up[..read.unwrap_or_default()];
+                let _ = stalled.wait_for(|stalled| !stalled).await;
                 if bytes.windows(COMMIT.len()).any(|at| at == COMMIT) {
                     count.fetch_add(1, Ordering::SeqCst);
                     match rule.swap(0, Ordering::SeqCst) {
@@ -105,6 +120,7 @@ async fn pipe(mut client: TcpStream, mut server: TcpStream, rule: &AtomicU8, cou
             }
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };
+                let _ = stalled.wait_for(|stalled| !stalled).await;
                 if client.write_all(&down[..length]).await.is_err() { return }
             }
         }

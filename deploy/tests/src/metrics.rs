@@ -35,7 +35,11 @@ impl Metrics {
             };
             sample.name == name && labels.iter().all(has)
         };
-        self.0.iter().filter(wanted).map(|sample| sample.value).sum()
+        self.0
+            .iter()
+            .filter(wanted)
+            .map(|sample| sample.value)
+            .sum()
     }
 }
 
@@ -73,7 +77,10 @@ mod tests {
         let metrics = Metrics::parse(text);
         assert_eq!(metrics.sum("reads", &[]), 12.5);
         assert_eq!(metrics.sum("reads", &[("pool", "replica")]), 9.5);
-        assert_eq!(metrics.sum("reads", &[("pool", "replica"), ("of", "file")]), 4.0);
+        assert_eq!(
+            metrics.sum("reads", &[("pool", "replica"), ("of", "file")]),
+            4.0
+        );
         assert_eq!(metrics.sum("others", &[]), 7.0);
         assert_eq!(metrics.sum("none", &[]), 0.0);
         assert!(metrics.has("others") && !metrics.has("none"));

@@ -98,7 +98,8 @@ async fn multipart_uploads() -> BTreeSet<String> {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--fail", "-m", "20", "--user", &user, "--aws-sigv4"]);
     curl.arg(format!("aws:amz:{}:s3", server("S3_REGION")));
-    curl.arg("-H").arg(format!("x-amz-content-sha256: {EMPTY_SHA256}"));
+    curl.arg("-H")
+        .arg(format!("x-amz-content-sha256: {EMPTY_SHA256}"));
     curl.arg(format!("{endpoint}/{bucket}?prefix=blobs%2F&uploads="));
     let listed = output(&mut curl).await;
     let uploads = listed.split("<Upload>").skip(1);
@@ -117,5 +118,6 @@ fn files(dir: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(dir).unwrap().flatten();
     // `lock` is that of the node which runs.
     let kept = entries.filter(|entry| entry.file_name() != "lock");
-    kept.map(|entry| entry.path().display().to_string()).collect()
+    kept.map(|entry| entry.path().display().to_string())
+        .collect()
 }

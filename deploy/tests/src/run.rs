@@ -14,11 +14,12 @@ use crate::{Stack, Stores};
 /// Accounts of the load.
 const ACCOUNTS: usize = 2;
 /// Clients of each account.
-const CLIENTS: usize = 2;
+const CLIENTS: usize = 3;
 /// Two cores run the clients, all services and their servers: what matters is that requests are
 /// always on their way.
 const OPTIONS: Options = Options {
-    pace: Duration::from_millis(300),
+    pace: Duration::from_millis(150),
+    chunks_within: Duration::from_secs(1),
     longest_pause: Duration::from_secs(1),
     files: 20,
 };
@@ -60,7 +61,11 @@ impl Run {
     /// Says what happens, and when.
     pub fn say(&self, what: &str) {
         let log = &self.load.shared.log;
-        println!("{:7.3} {what} ({})", self.began.elapsed().as_secs_f64(), log.summary());
+        println!(
+            "{:7.3} {what} ({})",
+            self.began.elapsed().as_secs_f64(),
+            log.summary()
+        );
     }
 
     /// Until so many more changes are acknowledged: the stack does its work.
@@ -104,7 +109,9 @@ impl Run {
     pub async fn check_now(&mut self) {
         let shared = self.load.shared.clone();
         let calm = shared.gate.write().await;
-        self.checker.after_restart(&shared.log, &mut self.random).await;
+        self.checker
+            .after_restart(&shared.log, &mut self.random)
+            .await;
         drop(calm);
     }
 
@@ -115,8 +122,15 @@ impl Run {
             let ones = log.broken_ones();
             assert_eq!(log.broken(*kind), 0, "broken {kind:?}s: {ones:#?}");
         }
-        let rude: Vec<_> = log.broken_ones().into_iter().filter(|one| !one.well_formed).collect();
-        assert!(rude.is_empty(), "not a problem that says when to come again: {rude:#?}");
+        let rude: Vec<_> = log
+            .broken_ones()
+            .into_iter()
+            .filter(|one| !one.well_formed)
+            .collect();
+        assert!(
+            rude.is_empty(),
+            "not a problem that says when to come again: {rude:#?}"
+        );
     }
 
     /// The clients end what they are doing.

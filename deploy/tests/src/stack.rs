@@ -26,8 +26,16 @@ pub const WORKERS: [&str; 2] = ["worker-1", "worker-2"];
 pub const DATABASES: [&str; 2] = ["dbproxy-1", "dbproxy-2"];
 /// Every instance of every service.
 pub const INSTANCES: [&str; 10] = [
-    "account-1", "account-2", "upload-1", "upload-2", "download-1", "download-2", "worker-1",
-    "worker-2", "dbproxy-1", "dbproxy-2",
+    "account-1",
+    "account-2",
+    "upload-1",
+    "upload-2",
+    "download-1",
+    "download-2",
+    "worker-1",
+    "worker-2",
+    "dbproxy-1",
+    "dbproxy-2",
 ];
 
 /// Graces and leases as short as tests want them.
@@ -38,8 +46,11 @@ const SETTINGS: [(&str, &str); 4] = [
     ("CLOUDSTORE_TRANSFER_CLEAN_EVERY", "1"),
 ];
 /// What single tests set for a worker besides.
-const EXTRAS: [&str; 3] =
-    ["FAILPOINTS", "CLOUDSTORE_TRANSFER_RECONCILE_EVERY", "CLOUDSTORE_TRANSFER_ORPHAN_GRACE"];
+const EXTRAS: [&str; 3] = [
+    "FAILPOINTS",
+    "CLOUDSTORE_TRANSFER_RECONCILE_EVERY",
+    "CLOUDSTORE_TRANSFER_ORPHAN_GRACE",
+];
 /// How long a process that dies may take to be gone.
 const DEATH: Duration = Duration::from_secs(60);
 
@@ -83,10 +94,17 @@ impl Stack {
         let strange = WORKERS.into_iter().filter(|worker| !self.is_plain(worker));
         let strange: Vec<_> = strange.collect();
         if !strange.is_empty() {
-            self.script("stack.sh", &[&["stop"], &*strange].concat(), &[]).await;
+            self.script("stack.sh", &[&["stop"], &*strange].concat(), &[])
+                .await;
         }
-        if !self.try_script("stack.sh", &["status"], &[]).await.status.success() {
-            self.script("servers.sh", &["start", "mysql-replica"], &[]).await;
+        if !self
+            .try_script("stack.sh", &["status"], &[])
+            .await
+            .status
+            .success()
+        {
+            self.script("servers.sh", &["start", "mysql-replica"], &[])
+                .await;
             on_replica("START SLAVE").await;
             self.script("stack.sh", &["up"], &[]).await;
         }
@@ -163,7 +181,8 @@ impl Stack {
 
     async fn change(&self, how: &str, names: &[&str], variables: &[(&str, &str)]) {
         self.disturbed.store(true, Ordering::Relaxed);
-        self.script("stack.sh", &[&[how], names].concat(), variables).await;
+        self.script("stack.sh", &[&[how], names].concat(), variables)
+            .await;
     }
 
     /// SIGSTOP: it stays there and answers nothing.
@@ -178,7 +197,10 @@ impl Stack {
     }
 
     fn resume_all(&self) {
-        let names = fs::read_dir(self.dir.join("pid")).into_iter().flatten().flatten();
+        let names = fs::read_dir(self.dir.join("pid"))
+            .into_iter()
+            .flatten()
+            .flatten();
         for name in names {
             if let Some(pid) = self.pid(&name.file_name().to_string_lossy()) {
                 send_signal("CONT", pid);
@@ -209,7 +231,9 @@ impl Stack {
 
     /// Does a worker, if it runs, run as tests want it, without the extras of a single one?
     fn is_plain(&self, worker: &str) -> bool {
-        let Some(pid) = self.pid(worker) else { return true };
+        let Some(pid) = self.pid(worker) else {
+            return true;
+        };
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let variables: Vec<_> = environment
             .split(|byte| *byte == 0)
@@ -261,7 +285,10 @@ impl Stack {
 
     /// How many healthy instances of a service Consul knows.
     pub async fn registered(&self, service: &str) -> usize {
-        let url = format!("{}/v1/health/service/{service}?passing", server("CONSUL_URL"));
+        let url = format!(
+            "{}/v1/health/service/{service}?passing",
+            server("CONSUL_URL")
+        );
         let answer = self.http.get(url).send().await.unwrap();
         let entries: Vec<serde_json::Value> = answer.json().await.unwrap();
         entries.len()
@@ -269,7 +296,7 @@ impl Stack {
 
     async fn script(&self, name: &str, args: &[&str], variables: &[(&str, &str)]) {
         let output = self.try_script(name, args, variables).await;
-        check(format!("{name} {}", args.join(" ")), output);
+        check(format!("{name} {}", args.join(" ")), &output);
     }
 
     async fn try_script(&self, name: &str, args: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -284,7 +311,10 @@ impl Stack {
         variables: &[(&str, &str)],
     ) -> std::process::Command {
         let mut command = std::process::Command::new(self.scripts.join(name));
-        command.args(args).envs(SETTINGS).envs(variables.iter().copied());
+        command
+            .args(args)
+            .envs(SETTINGS)
+            .envs(variables.iter().copied());
         command.env("CLOUDSTORE_BIN", &self.programs);
         command.env("CLOUDSTORE_STACK_DIR", &self.dir);
         command
@@ -308,21 +338,32 @@ impl Drop for Stack {
 /// To the whole group: nginx and RabbitMQ have children.
 fn send_signal(signal: &str, pid: u32) {
     let mut kill = std::process::Command::new("kill");
-    let sent = kill.args(["-s", signal, "--", &format!("-{pid}")]).status().unwrap();
+    let sent = kill
+        .args(["-s", signal, "--", &format!("-{pid}")])
+        .status()
+        .unwrap();
     assert!(sent.success(), "SIG{signal} for {pid}");
 }
 
 /// What a command prints; fails the test when the command fails.
 pub(crate) async fn output(command: &mut Command) -> String {
-    let what = command.as_std().get_program().to_string_lossy().into_owned();
+    let what = command
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
     let output = command.kill_on_drop(true).output().await;
-    check(what, output.unwrap())
+    check(what, &output.unwrap())
 }
 
-fn check(what: impl AsRef<OsStr>, output: Output) -> String {
+fn check(what: impl AsRef<OsStr>, output: &Output) -> String {
     let what = what.as_ref().to_string_lossy();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{what}: {}\n{out}{err}", output.status);
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{out}{err}",
+        output.status
+    );
     out
 }

@@ -34,7 +34,8 @@ use crate::{
     reader::{Error, Pieces},
 };
 
-/// nginx sends the file that this names, with this answer's headers.
+/// nginx sends the file that this names, or the part of it that Content-Range describes, with this
+/// answer's headers.
 const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 /// How the client wants the content: `stream` means from this server.
 const DELIVERY: HeaderName = HeaderName::from_static("cloudstore-delivery");
@@ -210,7 +211,14 @@ fn send(
             headers.insert(CONTENT_LENGTH, size.into());
             (headers, body(pieces)).into_response()
         }
-        Sending::HandOver(name) => (headers, Extension(HandOver(name))).into_response(),
+        Sending::HandOver(name, range) => {
+            // The gateway sends what this says, whatever it would make of the client's words.
+            if let Some(range) = range {
+                let value = HeaderValue::try_from(content_range(&range, size));
+                headers.insert(CONTENT_RANGE, value.expect("numbers are ASCII"));
+            }
+            (headers, Extension(HandOver(name))).into_response()
+        }
         Sending::Redirect(url) => {
             // What is said of the content is for this answer; the store says its own.
             headers.remove(CONTENT_DISPOSITION);

@@ -156,6 +156,7 @@ async fn the_gateway_sends_what_is_in_the_cache() {
         .unwrap()
         .to_owned();
     assert_eq!(handed.status, 200, "the gateway cuts the range out");
+    assert_eq!(handed.header("content-range"), "bytes 0-9/300000");
     assert_eq!(
         handed.header("x-accel-redirect"),
         format!("/_content/here/{name}")
@@ -173,6 +174,13 @@ async fn the_gateway_sends_what_is_in_the_cache() {
     assert!(conditional.body == content, "conditions are decided here");
     let several = app.get(FILE, &[("range", "bytes=0-1,200000-200001")]).await;
     assert_eq!(several.status, 206);
+    for whole in ["bytes=5-2", "lines=0-5"] {
+        let handed = app.get(FILE, &[("range", whole)]).await;
+        assert_eq!(handed.header("content-range"), "", "{whole} means nothing");
+        assert!(handed.header("x-accel-redirect").ends_with(&name));
+    }
+    let overlapping = app.get(FILE, &[("range", "bytes=5-9,0-6")]).await;
+    assert_eq!(overlapping.header("content-range"), "bytes 0-9/300000");
 }
 
 #[tokio::test]

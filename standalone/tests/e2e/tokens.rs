@@ -289,6 +289,11 @@ async fn credentials_are_a_bearer_token_in_the_header() {
     ];
     for (what, request) in rows {
         let answer = send(request).await;
+        // A gateway may refuse what cannot be a request before it comes to credentials.
+        if stack.is_gateway() && what == "twice" && answer.status == 400 {
+            answer.problem(400, "malformed-request");
+            continue;
+        }
         assert_eq!(answer.status, 401, "{what}");
         assert!(
             answer.header("www-authenticate").starts_with("Bearer"),

@@ -11,14 +11,14 @@ use cloudstore_backends::queue::Job;
 use cloudstore_content::Outboard;
 use cloudstore_proto::{
     file::Entry,
-    upload::{CommitUploadRequest, CommitUploadResponse, Digests, OnConflict},
+    upload::{BlockInstantRequest, CommitUploadRequest, CommitUploadResponse, Digests, OnConflict},
 };
 use cloudstore_service::{Kind, Problem, context, rpc::deadline};
 use tokio::{task::spawn_blocking, time};
 use uuid::Uuid;
 
 use super::{
-    Engine, Error, Found, Result, bytes, prefix,
+    Engine, Error, Found, Result, bytes, millis, prefix,
     session::{Declared, Files, Session},
     signed,
 };
@@ -26,6 +26,9 @@ use super::{
 /// Larger files are flushed on their own before they join a round of the group commit, so that
 /// small files never wait for gigabytes of somebody else's.
 pub(super) const FLUSH_ALONE: u64 = 4 << 20;
+/// How long an account gets no instant upload of others' content after a failed proof: an honest
+/// client sends the bytes meanwhile, a guess a minute leads nowhere.
+const GUESSING_PAUSE: Duration = Duration::from_secs(60);
 /// First pause before asking again while the same content is being deleted; doubles.
 const DELETING_PAUSE: Duration = Duration::from_millis(20);
 /// Pauses for content that is being deleted, about 10 s in all.
@@ -117,7 +120,13 @@ impl Engine {
         let turn = self.readings.acquire().await.map_err(io::Error::other)?;
         let proved = self.content().prove(pending, proof).await;
         drop(turn);
-        let blob = proved.inspect_err(|_| self.limit.failed_proof(facts.account))?;
+        let blob = match proved {
+            Ok(blob) => blob,
+            Err(error) => {
+                self.block_instant(facts.account).await;
+                return Err(error);
+            }
+        };
         let request = CommitUploadRequest {
             id: bytes(facts.id),
             account_id: bytes(facts.account),
@@ -142,6 +151,18 @@ impl Engine {
         // have made a blob of them.
         self.sessions().remove(&facts.id);
         entry(committed)
+    }
+
+    /// Who fails to prove possession is guessing: no more of others' content for a while, on any
+    /// node.
+    async fn block_instant(&self, account: Uuid) {
+        let request = BlockInstantRequest {
+            account_id: bytes(account),
+            for_ms: millis(GUESSING_PAUSE),
+        };
+        if let Err(error) = self.client().block_instant(deadline(request)).await {
+            tracing::warn!(%account, %error, "a failed proof did not end instant uploads");
+        }
     }
 
     /// Puts the files of finished content on the disk, together with everybody else's who waits.
@@ -217,6 +238,8 @@ impl Engine {
             }
             return;
         }
+        // dbproxy has just said so: whoever moves the copy on need not make it ask again.
+        self.finished.insert(id, ()).await;
         let blob = committed.file.as_ref().and_then(|file| file.blob.as_ref());
         let job = Job {
             blake3: blob
@@ -224,10 +247,14 @@ impl Engine {
                 .unwrap_or_default(),
             traceparent: context::traceparent(),
         };
-        if let Err(error) = self.ports.queue.publish(&job).await {
-            // The row is the truth; the worker's sweep finds it.
-            tracing::debug!(%error, "no wake-up for a transfer");
-        }
+        let queue = self.ports.queue.clone();
+        // The client does not wait for the broker; the queue bounds what waits for it.
+        context::spawn(async move {
+            if let Err(error) = queue.publish(&job).await {
+                // The row is the truth; the worker's sweep finds it.
+                tracing::debug!(%error, "no wake-up for a transfer");
+            }
+        });
     }
 }
 

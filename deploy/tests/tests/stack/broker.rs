@@ -29,7 +29,9 @@ async fn rabbitmq_down_for_a_minute() {
     run.say("RabbitMQ is back");
     let snapshot = run.stop().await;
     let stored = run.checker.is_all_stored(&snapshot);
-    timeout(CAUGHT_UP, stored).await.expect("all of it is stored half a minute later");
+    timeout(CAUGHT_UP, stored)
+        .await
+        .expect("all of it is stored half a minute later");
     run.assert_unbroken(&[Kind::Upload, Kind::Read, Kind::Change]);
     run.finish().await;
 }
@@ -48,7 +50,9 @@ async fn wake_ups_lost_repeated_and_poisoned() {
 async fn the_queue_is_deleted(stack: &Stack, writer: &Writer) {
     delete_queue(stack, QUEUE).await;
     for number in 0..5 {
-        writer.put(&format!("/lost/{number}"), Writer::content(2 * MIB)).await;
+        writer
+            .put(&format!("/lost/{number}"), Writer::content(2 * MIB))
+            .await;
     }
     for number in 0..5 {
         writer.stored(&format!("/lost/{number}"), CAUGHT_UP).await;
@@ -86,17 +90,23 @@ async fn queue_is_empty(stack: &Stack) {
 /// What is no job, or names no blob, is put aside after one delivery; its neighbours do not notice.
 async fn messages_are_poison(stack: &Stack, writer: &Writer) {
     let dead = format!("{QUEUE}.dead");
-    let (before, _) = queue(stack, &dead).await.expect("the queue of dead letters");
+    let (before, _) = queue(stack, &dead)
+        .await
+        .expect("the queue of dead letters");
     publish(stack, "this is no job", 2).await;
     for number in 0..3 {
-        writer.put(&format!("/neighbour/{number}"), Writer::content(MIB / 2)).await;
+        writer
+            .put(&format!("/neighbour/{number}"), Writer::content(MIB / 2))
+            .await;
     }
     publish(stack, "{\"blake3\": \"this is no blob\"}", 1).await;
     // A blob that nobody has: there is nothing to do, and nothing wrong.
     let unknown = serde_json::json!({ "blake3": Writer::content(1).hex() }).to_string();
     publish(stack, &unknown, 1).await;
     for number in 0..3 {
-        writer.stored(&format!("/neighbour/{number}"), CAUGHT_UP).await;
+        writer
+            .stored(&format!("/neighbour/{number}"), CAUGHT_UP)
+            .await;
     }
     queue_is_empty(stack).await;
     let aside = async || match queue(stack, &dead).await {

@@ -11,8 +11,13 @@ const OUTAGE: Duration = Duration::from_secs(60);
 const REGISTERED: Duration = Duration::from_secs(30);
 /// Pause between two new connections.
 const KNOCK_EVERY: Duration = Duration::from_millis(200);
-const SERVICES: [&str; 5] =
-    ["account-svc", "upload-svc", "download-svc", "transfer-worker", "dbproxy"];
+const SERVICES: [&str; 5] = [
+    "account-svc",
+    "upload-svc",
+    "download-svc",
+    "transfer-worker",
+    "dbproxy",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consul_stopped_and_restarted_empty() {
@@ -57,7 +62,10 @@ async fn all_register(stack: &Stack) {
 async fn knock(url: String) {
     loop {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = client.get(format!("{url}/.well-known/jwks.json")).send().await;
+        let answer = client
+            .get(format!("{url}/.well-known/jwks.json"))
+            .send()
+            .await;
         assert_eq!(answer.unwrap().status(), 200);
         let answer = client.get(format!("{url}/api/v1/files/")).send().await;
         assert_eq!(answer.unwrap().status(), 401);

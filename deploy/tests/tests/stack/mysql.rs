@@ -22,7 +22,10 @@ async fn mysql_primary_killed() {
     let writer = Writer::new(&stack).await;
     let mut files = Vec::new();
     for number in 0..FILES {
-        let (path, content) = (format!("/files/{number}"), Writer::content(1 + number * MIB));
+        let (path, content) = (
+            format!("/files/{number}"),
+            Writer::content(1 + number * MIB),
+        );
         writer.put(&path, content).await;
         files.push((path, content));
     }
@@ -56,8 +59,16 @@ async fn reads_go_on(writer: &Writer, files: &[(String, Content)]) {
             let asked = Instant::now();
             let answer = attempt(client.get(&format!("/api/v1/content{path}"))).await;
             let answer = answer.unwrap_or_else(|broken| panic!("I1: {broken:#?}"));
-            assert_eq!((answer.status, &*answer.body), (200, &*content.bytes()), "I1: {path}");
-            assert!(asked.elapsed() < ANSWERED, "{path} took {:?}", asked.elapsed());
+            assert_eq!(
+                (answer.status, &*answer.body),
+                (200, &*content.bytes()),
+                "I1: {path}"
+            );
+            assert!(
+                asked.elapsed() < ANSWERED,
+                "{path} took {:?}",
+                asked.elapsed()
+            );
         }
         let listed = attempt(client.get("/api/v1/files/files")).await;
         let listed = listed.unwrap_or_else(|broken| panic!("I1: {broken:#?}"));
@@ -81,7 +92,11 @@ async fn is_refused(writer: &Writer) -> bool {
     };
     assert!(broken.why.starts_with("503"), "{broken:#?}");
     assert!(broken.well_formed, "{broken:#?}");
-    assert!(asked.elapsed() < ANSWERED, "refused after {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < ANSWERED,
+        "refused after {:?}",
+        asked.elapsed()
+    );
     true
 }
 
@@ -98,7 +113,11 @@ async fn mysql_primary_killed_again_and_again() {
         run.progress(10).await;
         run.check_now().await;
     }
-    let unknown = stack.sum(&["dbproxy-1", "dbproxy-2"], "dbproxy_unknown_commits_total", &[]);
+    let unknown = stack.sum(
+        &["dbproxy-1", "dbproxy-2"],
+        "dbproxy_unknown_commits_total",
+        &[],
+    );
     println!("commits without an answer: {}", unknown.await);
     run.assert_unbroken(&[]);
     run.finish().await;

@@ -9,11 +9,7 @@ use std::{
 };
 
 use cloudstore_proto::http::{Entry, Listing};
-use cloudstore_stack_tests::{
-    Stack, Writer,
-    servers::on_replica,
-    stack::DATABASES,
-};
+use cloudstore_stack_tests::{Stack, Writer, servers::on_replica, stack::DATABASES};
 use cloudstore_testkit::{Client, client::attempt, eventually};
 use tokio::{task::JoinSet, time::sleep};
 
@@ -33,7 +29,9 @@ const NOTICED: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_misses_their_own_writes() {
     let stack = Stack::up().await;
-    let ejected = stack.sum(&DATABASES, "dbproxy_replica_ejections_total", &[]).await;
+    let ejected = stack
+        .sum(&DATABASES, "dbproxy_replica_ejections_total", &[])
+        .await;
     let done = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
     for client in accounts(&stack).await {
@@ -54,8 +52,14 @@ async fn nobody_misses_their_own_writes() {
     stack.start(&["mysql-replica"]).await;
     clients.join_all().await;
     // Both noticed both times.
-    let now = stack.sum(&DATABASES, "dbproxy_replica_ejections_total", &[]).await;
-    assert!(now >= ejected + 2.0 * DATABASES.len() as f64, "ejected {} times", now - ejected);
+    let now = stack
+        .sum(&DATABASES, "dbproxy_replica_ejections_total", &[])
+        .await;
+    assert!(
+        now >= ejected + 2.0 * DATABASES.len() as f64,
+        "ejected {} times",
+        now - ejected
+    );
     is_readmitted(&stack).await;
 }
 
@@ -103,13 +107,23 @@ async fn is_readmitted(stack: &Stack) {
     assert!(attempt(client.put("/folder/file", &content)).await.is_ok());
     for instance in DATABASES {
         let replica = [("pool", "replica")];
-        let before = stack.metrics(instance).await.sum("dbproxy_reads_total", &replica);
+        let before = stack
+            .metrics(instance)
+            .await
+            .sum("dbproxy_reads_total", &replica);
         let read = async || {
             reads(&client, "/folder/file", &content.hex(), "I5").await;
             let listed = attempt(client.get("/api/v1/files/folder")).await;
             assert!(listed.is_ok_and(|answer| answer.status == 200));
-            let now = stack.metrics(instance).await.sum("dbproxy_reads_total", &replica);
-            if now > before { Ok(()) } else { Err(format!("{instance} does not read from it")) }
+            let now = stack
+                .metrics(instance)
+                .await
+                .sum("dbproxy_reads_total", &replica);
+            if now > before {
+                Ok(())
+            } else {
+                Err(format!("{instance} does not read from it"))
+            }
         };
         eventually(NOTICED, read).await;
     }
@@ -133,7 +147,10 @@ async fn replicas_answer_most_reads() {
     let replica = count("replica").await - before.1;
     println!("{primary} reads on the primary, {replica} on the replica");
     assert!(primary + replica >= 100.0, "hardly anything was read");
-    assert!(replica >= REPLICA_SHARE * (primary + replica), "{replica} and {primary}");
+    assert!(
+        replica >= REPLICA_SHARE * (primary + replica),
+        "{replica} and {primary}"
+    );
 }
 
 /// Writes one file, then reads the folder and all files in it.
@@ -150,7 +167,10 @@ async fn reader(client: Client) {
             if number % 4 == 0 {
                 let listed = attempt(client.get("/api/v1/files/read")).await;
                 let listed = listed.unwrap().json::<Listing>();
-                assert_eq!(listed.entries.map(|entries| entries.len()), Some(files.len()));
+                assert_eq!(
+                    listed.entries.map(|entries| entries.len()),
+                    Some(files.len())
+                );
             }
         }
     }

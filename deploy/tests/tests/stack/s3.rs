@@ -72,8 +72,8 @@ fn hex(hash: [u8; 32]) -> String {
 
 async fn catches_up(mut run: Run, writer: Writer) {
     for number in 0..3 {
-        let stored = writer.stored(&format!("/staged/{number}"), CAUGHT_UP);
-        run.during(stored).await;
+        let path = format!("/staged/{number}");
+        run.during(writer.stored(&path, CAUGHT_UP)).await;
     }
     run.say("what was staged is stored");
     run.progress(10).await;

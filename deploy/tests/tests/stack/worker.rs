@@ -11,14 +11,22 @@ const MIB: u64 = 1 << 20;
 const SIZES: [u64; 2] = [MIB / 2, 40 * MIB];
 /// As `transfer-worker/src/step.rs` has them.
 const STEPS: [&str; 8] = [
-    "after-claim", "after-open", "during-parts", "after-blob", "after-outboard", "before-commit",
-    "after-commit", "after-removal",
+    "after-claim",
+    "after-open",
+    "during-parts",
+    "after-blob",
+    "after-outboard",
+    "before-commit",
+    "after-commit",
+    "after-removal",
 ];
 /// The lease of the dead has to run out, and the staged copy rests for a while.
 const TAKEN_OVER: Duration = Duration::from_secs(60);
 /// Every second, whatever is a second old.
-const RECONCILE: [(&str, &str); 2] =
-    [("CLOUDSTORE_TRANSFER_RECONCILE_EVERY", "1"), ("CLOUDSTORE_TRANSFER_ORPHAN_GRACE", "1")];
+const RECONCILE: [(&str, &str); 2] = [
+    ("CLOUDSTORE_TRANSFER_RECONCILE_EVERY", "1"),
+    ("CLOUDSTORE_TRANSFER_ORPHAN_GRACE", "1"),
+];
 /// How long a reconciliation may take to come and to end.
 const RECONCILED: Duration = Duration::from_secs(60);
 
@@ -29,9 +37,13 @@ async fn worker_killed_at_every_step() {
     stack.kill(&WORKERS).await;
     for step in STEPS {
         let failpoint = format!("{step}=return");
-        stack.start_with(&["worker-1"], &[("FAILPOINTS", &failpoint)]).await;
+        stack
+            .start_with(&["worker-1"], &[("FAILPOINTS", &failpoint)])
+            .await;
         for size in SIZES {
-            writer.put(&format!("/{step}/{size}"), Writer::content(size)).await;
+            writer
+                .put(&format!("/{step}/{size}"), Writer::content(size))
+                .await;
         }
         stack.died("worker-1").await;
         println!("died {step}");

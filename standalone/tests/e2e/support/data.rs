@@ -60,23 +60,20 @@ pub(crate) fn prove(challenge: &Challenge, content: &[u8]) -> String {
 /// A file of a real SHA-1 collision, from the test data of the crate `sha1-checked`.
 pub(crate) fn collision_file(name: &str) -> Vec<u8> {
     static DATA: LazyLock<PathBuf> = LazyLock::new(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args([
-                "metadata",
-                "--format-version=1",
-                "--offline",
-                "--manifest-path",
-            ])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let version = run("RUSTC", "rustc", &["-vV"]);
+        let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+        // Crates of other platforms may never have been downloaded.
+        let metadata = [
+            "metadata",
+            "--format-version=1",
+            "--offline",
+            "--filter-platform",
+            host.unwrap(),
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ];
+        let metadata = run("CARGO", "cargo", &metadata);
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
         let packages = metadata["packages"].as_array().unwrap();
         let package = packages
             .iter()
@@ -86,4 +83,16 @@ pub(crate) fn collision_file(name: &str) -> Vec<u8> {
         manifest.parent().unwrap().join("tests/data")
     });
     std::fs::read(DATA.join(name)).unwrap()
+}
+
+/// What a program prints; the environment may name another one.
+fn run(variable: &str, program: &str, arguments: &[&str]) -> String {
+    let program = std::env::var_os(variable).unwrap_or_else(|| program.into());
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -38,7 +38,7 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
 /// A server to test: the one that `CLOUDSTORE_E2E_URL` names, or one of the test's own.
 pub(crate) struct TestStack {
     api: Api,
-    _local: Option<Local>,
+    local: Option<Local>,
 }
 
 impl TestStack {
@@ -47,13 +47,13 @@ impl TestStack {
         if let Ok(url) = std::env::var("CLOUDSTORE_E2E_URL") {
             return Self {
                 api: Api::new(&url),
-                _local: None,
+                local: None,
             };
         }
         let local = Local::start().await;
         Self {
             api: local.api(),
-            _local: Some(local),
+            local: Some(local),
         }
     }
 
@@ -62,6 +62,12 @@ impl TestStack {
         let stack = Self::start().await;
         let user = stack.user().await;
         (stack, user)
+    }
+
+    /// Is there a gateway before the services? It reads requests by itself and passes on what it made
+    /// of them, so a few things look different from outside.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.local.is_none()
     }
 
     /// Without a login.

@@ -104,6 +104,16 @@ impl Raw {
         }
     }
 
+    /// Reads the head of the next answer that is none of 1xx.
+    pub(crate) async fn read_final_head(&mut self) -> Answer {
+        loop {
+            let head = self.read_head().await;
+            if head.status >= 200 {
+                return head;
+            }
+        }
+    }
+
     /// Reads up to `len` bytes of a body whose head was read; fewer only at the end of the
     /// connection.
     pub(crate) async fn read_body(&mut self, len: usize) -> Result<Bytes, CutOff> {
@@ -118,7 +128,12 @@ impl Raw {
 
     /// Reads a whole answer that has a Content-Length.
     pub(crate) async fn answer(&mut self) -> Answer {
-        let mut answer = self.read_head().await;
+        let head = self.read_head().await;
+        self.body_of(head).await
+    }
+
+    /// Reads the rest of an answer whose head was read.
+    pub(crate) async fn body_of(&mut self, mut answer: Answer) -> Answer {
         let len = answer.header("content-length").parse().unwrap_or(0);
         answer.body = self.read_body(len).await.expect("the whole body");
         answer

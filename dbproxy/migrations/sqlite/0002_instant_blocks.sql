@@ -1,0 +1,2 @@
+-- Until when the account gets no instant upload of content that only others hold.
+ALTER TABLE accounts ADD COLUMN instant_blocked_until INTEGER NOT NULL DEFAULT 0;
