@@ -306,6 +306,7 @@ async fn worker(
             let fence = transfer.fence;
             if dice.roll(3) == 0 {
                 let request = FailTransferRequest {
+                    blameless: false,
                     blake3,
                     fence,
                     park: dice.roll(2) == 0,

@@ -59,7 +59,20 @@ end
 -- bound_head refuses a head that the services would not take.
 function M.bound_head()
     local _, excess = ngx.req.get_headers(MAX_HEADERS, true)
-    if excess or tonumber(ngx.var.request_length) > MAX_HEAD_BYTES then return ngx.exit(431) end
+    -- No byte of the body is counted yet.
+    local length = tonumber(ngx.var.request_length)
+    ngx.ctx.head_length = length
+    if excess or length > MAX_HEAD_BYTES then return ngx.exit(431) end
+end
+
+-- announce_end tells the client that the connection ends when a service answers before the body has
+-- arrived: nginx ends it then, and would say the opposite. Of the two words "close" counts.
+function M.announce_end()
+    local expected = tonumber(ngx.var.content_length)
+    if ngx.status < 400 or not expected then return end
+    if ngx.var.request_length - (ngx.ctx.head_length or 0) < expected then
+        ngx.header["Connection"] = "close"
+    end
 end
 
 -- take_range makes the part that the service describes the one that nginx sends; none: all of it.

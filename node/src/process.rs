@@ -33,6 +33,8 @@ use crate::{Config, adapters};
 const START_PAUSE: Duration = Duration::from_millis(250);
 /// Of these tries one is logged.
 const LOG_EVERY: u32 = 20;
+/// The file in the data directory that the process holds a lock on.
+const LOCK: &str = "lock";
 /// How long background work may take to end after the listener has drained.
 const END: Duration = Duration::from_secs(30);
 /// How long leaving discovery may take; without it the instance is left out after its next check.
@@ -229,7 +231,17 @@ where
         asked.cancel();
     });
     let node = Arc::new(node(service, config)?);
+    let lock = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(node.config.data.join(LOCK))?;
     let began = async {
+        // Two processes in one directory would take each other's files for waste. The one before
+        // may be about to end.
+        let lock = || std::future::ready(lock.try_lock());
+        node.eventually("another process uses the data directory", lock)
+            .await?;
         announce_key(&node).await?;
         start(node.clone()).await
     };

@@ -17,9 +17,9 @@ use crate::{
 
 /// Paths that are read after every restart, beside those that changed.
 const SAMPLE: usize = 6;
-/// How long what happens by itself may take in the end: a lease of the killed process has to run
-/// out first.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what happens by itself may take in the end: the lease of a killed process has to run
+/// out first, and the sweep that removes what no request did comes once a minute.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Content above this has an outboard beside it.
 const GROUP: u64 = 1 << 20;
 /// Shorter content may be that of any other run.

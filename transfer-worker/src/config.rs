@@ -30,6 +30,8 @@ pub struct Config {
     pub retry_base: Duration,
     /// Longest pause between two attempts.
     pub retry_cap: Duration,
+    /// Pause while something is away that all transfers need. Such attempts do not count.
+    pub away_pause: Duration,
     /// How long a staged copy stays after its blob was stored: time for readers to move over.
     pub staged_grace: Duration,
     /// How long content without references stays: time for the same content to come back.
@@ -60,6 +62,8 @@ impl Default for Config {
             max_attempts: 8,
             retry_base: Duration::from_secs(1),
             retry_cap: Duration::from_secs(300),
+            // Soon enough to catch up within half a minute, and no load on it meanwhile.
+            away_pause: Duration::from_secs(10),
             staged_grace: Duration::from_secs(60),
             garbage_grace: Duration::from_secs(3_600),
             clean_every: Duration::from_secs(10),

@@ -68,6 +68,7 @@ pub(crate) struct Failed {
     pub(crate) error: String,
     pub(crate) retry_after: Duration,
     pub(crate) park: bool,
+    pub(crate) blameless: bool,
 }
 
 pub(crate) fn millis(duration: Duration) -> i64 {
@@ -152,6 +153,7 @@ impl Ledger {
             error: failed.error,
             retry_after_ms: millis(failed.retry_after),
             park: failed.park,
+            blameless: failed.blameless,
         };
         self.transfers
             .clone()

@@ -39,12 +39,17 @@ pub(crate) enum Failure {
     /// Worth another try.
     #[error("{0}")]
     Passing(String),
+    /// Something that every blob there needs cannot be reached. Tried until it can, however long
+    /// that takes.
+    #[error("{0}")]
+    Away(String),
 }
 
 impl From<staging::Error> for Failure {
     fn from(error: staging::Error) -> Self {
         match error {
             staging::Error::Damaged => Self::Final(error.to_string()),
+            staging::Error::Unavailable(_) => Self::Away(error.to_string()),
             error => Self::Passing(error.to_string()),
         }
     }

@@ -167,16 +167,19 @@ impl Worker {
                     .await;
                 ("stopped", Outcome::Retry)
             }
-            Err(failure) => match self.retry_after(claim, &failure) {
-                None => {
-                    self.give_back(claim, &failure, None).await;
-                    ("parked", Outcome::Dead)
+            Err(failure) => {
+                let failure = self.judge(failure).await;
+                match self.retry_after(claim, &failure) {
+                    None => {
+                        self.give_back(claim, &failure, None).await;
+                        ("parked", Outcome::Dead)
+                    }
+                    pause => {
+                        self.give_back(claim, &failure, pause).await;
+                        ("failed", Outcome::Ack)
+                    }
                 }
-                pause => {
-                    self.give_back(claim, &failure, pause).await;
-                    ("failed", Outcome::Ack)
-                }
-            },
+            }
         };
         metrics::counter!("cloudstore_transfers_total", "outcome" => label).increment(1);
         if label == "stored" {
@@ -192,8 +195,21 @@ impl Worker {
         outcome
     }
 
+    /// A failure while the store itself cannot be used says nothing about the blob: an outage must
+    /// not park everything that is on its way.
+    async fn judge(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Passing(error) if self.blobs.check().await.is_err() => Failure::Away(error),
+            failure => failure,
+        }
+    }
+
     /// `None`: no more attempts.
     fn retry_after(&self, claim: &Claim, failure: &Failure) -> Option<Duration> {
+        if matches!(failure, Failure::Away(_)) {
+            let pause = self.config.away_pause;
+            return Some(backoff::pause(1, pause, pause));
+        }
         let failures = claim.attempts.saturating_add(1);
         let again = matches!(failure, Failure::Passing(_)) && failures < self.config.max_attempts;
         again.then(|| backoff::pause(failures, self.config.retry_base, self.config.retry_cap))
@@ -216,6 +232,7 @@ impl Worker {
                 error: failure.to_string(),
                 retry_after: retry_after.unwrap_or_default(),
                 park,
+                blameless: matches!(failure, Failure::Away(_)),
             };
             match self.ledger.fail(claim, failed).await {
                 Ok(()) => return,

@@ -151,7 +151,8 @@ impl Api {
 
     async fn is_registered(&self, service: &str, id: &str) -> Result<bool, Error> {
         let id = consul_id(checked(service)?, checked(id)?);
-        let request = service::read(&self.client, &id, None);
+        let request = ReadInstance { features: None, id };
+        let request = api::exec_with_result(&self.client, request);
         found(within(ANSWER_LIMIT, request).await)
     }
 
@@ -401,7 +402,27 @@ impl FeaturedEndpoint for ReadyInstances {
     }
 }
 
-/// What is of use in its answer.
+/// `GET /v1/agent/service/:id`. The library's own cannot read an answer with addresses in it.
+#[derive(Debug, Endpoint)]
+#[endpoint(path = "agent/service/{self.id}", response = "Registered")]
+struct ReadInstance {
+    #[endpoint(skip)]
+    features: Option<Features>,
+    #[endpoint(skip)]
+    id: String,
+}
+
+impl FeaturedEndpoint for ReadInstance {
+    fn features(&self) -> Option<Features> {
+        self.features.clone()
+    }
+}
+
+/// Nothing of its answer is of use but that there is one.
+#[derive(Debug, Deserialize)]
+struct Registered {}
+
+/// What is of use in the answer about ready instances.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {

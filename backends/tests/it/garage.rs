@@ -273,6 +273,24 @@ async fn the_store_compares_checksums() {
     store.delete(&key).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_promises_nothing_gets_no_checksums() {
+    let corner = Corner::new();
+    let (key, content) = content(2 * PART + 1);
+    let (_relay, store) = corner.through(Fault::NoPromise).await;
+    store
+        .put(&key, Source::Bytes(content.clone()))
+        .await
+        .unwrap();
+    corner.assert_holds(&key, &content).await;
+    assert_eq!(corner.unfinished().await, []);
+    let request = corner.client.head_object().bucket(&corner.config.bucket);
+    let request = request.key(corner.name(&key));
+    let request = request.checksum_mode(ChecksumMode::Enabled);
+    assert_eq!(request.send().await.unwrap().checksum_crc32_c, None);
+    store.delete(&key).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_missing_bucket_is_not_a_missing_object() {
     let corner = Corner::new();

@@ -269,6 +269,8 @@ async fn failing_late() -> (SocketAddr, Arc<AtomicBool>) {
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InternalError</Code>\
                      <Message>try again</Message></Error>",
                 ),
+                // Nor does it know checksums.
+                "POST" if parts.headers.contains_key("x-amz-checksum-algorithm") => (400, ""),
                 "POST" => (
                     200,
                     "<InitiateMultipartUploadResult><UploadId>1</UploadId>\

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::BlobState, transfer::*};
-use sqlx::AssertSqlSafe;
 
 use super::{
     error::Outcome,
-    rows::{BlobRow, arguments, blob_columns},
+    rows::{BlobRow, blob_columns},
     transfers::next_fence,
+    statement::Statement,
     tx::{Command, Tx},
 };
 use crate::{check, rules};
@@ -75,22 +75,19 @@ async fn unreferenced(tx: &mut Tx<'_>, request: &ClaimGarbageRequest) -> Outcome
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = format!(
-        "SELECT {} FROM blobs b
-        WHERE b.blake3 IN {} AND b.zero_since <= ? AND b.lease_until <= ?
-        ORDER BY b.blake3 FOR UPDATE SKIP LOCKED",
+    let select = Statement::new(concat!(
+        "SELECT ",
         blob_columns!(),
-        arguments(found.len())
-    );
-    let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
-    for blake3 in &found {
-        query = query.bind(&blake3[..]);
-    }
-    let mut rows: Vec<BlobRow> = query
-        .bind(tx.now - request.grace_ms)
-        .bind(tx.now)
-        .fetch_all(&mut *tx.conn)
-        .await?;
+        " FROM blobs b WHERE b.blake3 IN "
+    ));
+    let select = select
+        .list(found.iter().map(|blake3| &blake3[..]))
+        .sql(" AND b.zero_since <= ")
+        .number(tx.now - request.grace_ms)
+        .sql(" AND b.lease_until <= ")
+        .number(tx.now)
+        .sql(" ORDER BY b.blake3 FOR UPDATE SKIP LOCKED");
+    let mut rows: Vec<BlobRow> = select.fetch(tx).await?;
     rows.sort_by_key(|row| found.iter().position(|blake3| *blake3 == row.0.blake3));
     Ok(rows)
 }
@@ -100,16 +97,10 @@ async fn being_transferred(tx: &mut Tx<'_>, blobs: &[BlobRow]) -> Outcome<HashSe
     if blobs.is_empty() {
         return Ok(HashSet::new());
     }
-    let sql = format!(
-        "SELECT blake3, state, due_at FROM transfers WHERE blake3 IN {}
-        ORDER BY blake3 FOR UPDATE",
-        arguments(blobs.len())
-    );
-    let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
-    for row in blobs {
-        query = query.bind(&row.0.blake3[..]);
-    }
-    let rows: Vec<(Vec<u8>, i32, Option<i64>)> = query.fetch_all(&mut *tx.conn).await?;
+    let select = Statement::new("SELECT blake3, state, due_at FROM transfers WHERE blake3 IN ")
+        .list(blobs.iter().map(|row| &row.0.blake3[..]))
+        .sql(" ORDER BY blake3 FOR UPDATE");
+    let rows: Vec<(Vec<u8>, i32, Option<i64>)> = select.fetch(tx).await?;
     let claimed = rows.into_iter().filter(|(_, state, due_at)| {
         *state == i32::from(TransferState::Claimed) && due_at.is_some_and(|due| due > tx.now)
     });

@@ -75,10 +75,16 @@ impl Replica {
         if state.out.is_none() {
             tracing::warn!(replica = %self.name, error = %why, "a read failed on a replica");
             state.out = Some("a read failed".to_owned());
+            self.count_ejection();
         }
         state.reachable = false;
         drop(state);
         self.look_now.notify_one();
+    }
+
+    fn count_ejection(&self) {
+        let name = self.name.clone();
+        metrics::counter!("dbproxy_replica_ejections_total", "replica" => name).increment(1);
     }
 
     /// Waits on a connection of this replica until it has what is wanted, but not for long.
@@ -275,9 +281,7 @@ impl Replicas {
             (Some(_), None) => tracing::info!(replica = %replica.name, "a replica answers reads"),
             (None, Some(why)) => {
                 replica.pool.forget();
-                let name = replica.name.clone();
-                metrics::counter!("dbproxy_replica_ejections_total", "replica" => name)
-                    .increment(1);
+                replica.count_ejection();
                 tracing::warn!(replica = %replica.name, %why, "a replica answers no reads");
             }
             (Some(before), Some(why)) if before != why => {

@@ -88,10 +88,3 @@ impl FromRow<'_, MySqlRow> for EntryRow {
 pub(super) fn nullable(bytes: &Bytes) -> Option<&[u8]> {
     (!bytes.is_empty()).then_some(bytes)
 }
-
-/// `(?, ?, ?)`: a list of so many arguments, at least one. A list of values is looked up in an
-/// index row by row; a subquery instead may make MariaDB read, and lock, the whole table.
-pub(super) fn arguments(count: usize) -> String {
-    let marks = vec!["?"; count.max(1)];
-    format!("({})", marks.join(", "))
-}

@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::account::*;
 use cloudstore_service::{Kind, Problem};
-use sqlx::{AssertSqlSafe, FromRow, Row as _, mysql::MySqlRow};
+use sqlx::{FromRow, Row as _, mysql::MySqlRow};
 
 use super::{
     accounts,
     error::{Outcome, is_taken},
-    rows::{arguments, text},
+    rows::{text},
+    statement::Statement,
     tx::{Command, Tx},
 };
 use crate::rules;
@@ -70,15 +71,9 @@ async fn clean(tx: &mut Tx<'_>) -> Outcome<()> {
     if expired.is_empty() {
         return Ok(());
     }
-    let sql = format!(
-        "DELETE FROM sessions WHERE id IN {}",
-        arguments(expired.len())
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-    for id in expired {
-        query = query.bind(id);
-    }
-    query.execute(&mut *tx.conn).await?;
+    let delete = Statement::new("DELETE FROM sessions WHERE id IN ");
+    let delete = delete.list(expired.iter().map(|id| &id[..]));
+    delete.execute(tx).await?;
     Ok(())
 }
 

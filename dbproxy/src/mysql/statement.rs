@@ -38,6 +38,12 @@ impl Statement {
         self
     }
 
+    /// Goes on with text.
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.0.push_str("_utf8mb4 ");
+        self.bytes(text.as_bytes())
+    }
+
     /// Goes on with a list in parentheses; one without items contains nothing.
     pub(super) fn list<'a>(mut self, items: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let start = self.0.len();

@@ -8,11 +8,12 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::BlobState, transfer::*};
-use sqlx::{AssertSqlSafe, FromRow, Row as _, mysql::MySqlRow};
+use sqlx::{FromRow, Row as _, mysql::MySqlRow};
 
 use super::{
     error::Outcome,
-    rows::{BlobRow, arguments, blob_columns, nullable, text},
+    rows::{BlobRow, blob_columns, nullable, text},
+    statement::Statement,
     tx::{Command, Tx},
 };
 use crate::{check, rules};
@@ -62,17 +63,12 @@ async fn lock(tx: &mut Tx<'_>, digests: &[Bytes], skip_locked: bool) -> Outcome<
     if digests.is_empty() {
         return Ok(HashSet::new());
     }
-    let sql = format!(
-        "SELECT blake3 FROM blobs WHERE blake3 IN {} ORDER BY blake3 FOR UPDATE{}",
-        arguments(digests.len()),
-        if skip_locked { " SKIP LOCKED" } else { "" }
-    );
-    let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false);
-    for digest in digests {
-        query = query.bind(&digest[..]);
-    }
-    let rows: Vec<Vec<u8>> = query.fetch_all(&mut *tx.conn).await?;
-    Ok(rows.into_iter().map(Bytes::from).collect())
+    let select = Statement::new("SELECT blake3 FROM blobs WHERE blake3 IN ")
+        .list(digests.iter().map(|digest| &digest[..]))
+        .sql(" ORDER BY blake3 FOR UPDATE")
+        .sql(if skip_locked { " SKIP LOCKED" } else { "" });
+    let rows: Vec<(Vec<u8>,)> = select.fetch(tx).await?;
+    Ok(rows.into_iter().map(|(blake3,)| blake3.into()).collect())
 }
 
 #[async_trait]
@@ -127,17 +123,17 @@ async fn locked_and_due(tx: &mut Tx<'_>, digests: &[Bytes]) -> Outcome<Vec<Trans
     if digests.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = format!(
-        "SELECT {} FROM transfers t JOIN blobs b ON b.blake3 = t.blake3
-        WHERE t.blake3 IN {} AND t.due_at <= ? ORDER BY t.blake3 FOR UPDATE",
+    let select = Statement::new(concat!(
+        "SELECT ",
         transfer_columns!(),
-        arguments(digests.len())
-    );
-    let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
-    for digest in digests {
-        query = query.bind(&digest[..]);
-    }
-    Ok(query.bind(tx.now).fetch_all(&mut *tx.conn).await?)
+        " FROM transfers t JOIN blobs b ON b.blake3 = t.blake3 WHERE t.blake3 IN "
+    ));
+    let select = select
+        .list(digests.iter().map(|digest| &digest[..]))
+        .sql(" AND t.due_at <= ")
+        .number(tx.now)
+        .sql(" ORDER BY t.blake3 FOR UPDATE");
+    select.fetch(tx).await
 }
 
 async fn claim(
@@ -254,7 +250,7 @@ impl Command for FailTransferRequest {
                 state = ?
             WHERE blake3 = ? AND fence = ? AND state = 2 /* claimed */",
         )
-        .bind(i32::from(self.park || self.retry_after_ms > 0))
+        .bind(i32::from(self.park || (self.retry_after_ms > 0 && !self.blameless)))
         .bind(due_at)
         .bind(rules::truncated(&self.error, rules::MAX_ERROR_BYTES))
         .bind(i32::from(state))
@@ -312,18 +308,13 @@ impl Command for ReplayTransfersRequest {
         let mut replayed = 0;
         for digests in digests.chunks(check::MAX_ROWS as usize) {
             lock(tx, digests, false).await?;
-            let sql = format!(
-                "UPDATE transfers SET state = 1 /* waiting */, attempts = 0, due_at = ?
-                WHERE blake3 IN {} AND state = 3 /* parked */",
-                arguments(digests.len())
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql))
-                .persistent(false)
-                .bind(tx.now);
-            for digest in digests {
-                query = query.bind(&digest[..]);
-            }
-            replayed += query.execute(&mut *tx.conn).await?.rows_affected();
+            let update = Statement::new(
+                "UPDATE transfers SET state = 1 /* waiting */, attempts = 0, due_at = ",
+            )
+            .number(tx.now)
+            .sql(" WHERE state = 3 /* parked */ AND blake3 IN ")
+            .list(digests.iter().map(|digest| &digest[..]));
+            replayed += update.execute(tx).await?;
         }
         let replayed = u32::try_from(replayed).unwrap_or(u32::MAX);
         Ok(ReplayTransfersResponse { replayed })
@@ -339,18 +330,13 @@ impl Command for ParkTransfersRequest {
             return Ok(ParkTransfersResponse { parked: 0 });
         }
         lock(tx, &self.blake3, false).await?;
-        let sql = format!(
-            "UPDATE transfers SET state = 3 /* parked */, due_at = NULL, last_error = ?
-            WHERE blake3 IN {} AND state = 1 /* waiting */",
-            arguments(self.blake3.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql))
-            .persistent(false)
-            .bind(rules::truncated(&self.reason, rules::MAX_ERROR_BYTES));
-        for digest in &self.blake3 {
-            query = query.bind(&digest[..]);
-        }
-        let parked = query.execute(&mut *tx.conn).await?.rows_affected();
+        let update = Statement::new(
+            "UPDATE transfers SET state = 3 /* parked */, due_at = NULL, last_error = ",
+        )
+        .text(rules::truncated(&self.reason, rules::MAX_ERROR_BYTES))
+        .sql(" WHERE state = 1 /* waiting */ AND blake3 IN ")
+        .list(self.blake3.iter().map(|digest| &digest[..]));
+        let parked = update.execute(tx).await?;
         let parked = u32::try_from(parked).unwrap_or(u32::MAX);
         Ok(ParkTransfersResponse { parked })
     }
@@ -364,14 +350,10 @@ impl Command for FindBlobsRequest {
         if self.blake3.is_empty() {
             return Ok(FindBlobsResponse::default());
         }
-        let list = arguments(self.blake3.len());
-        let sql = format!("SELECT blake3 FROM blobs WHERE blake3 IN {list}");
-        let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false);
-        for digest in &self.blake3 {
-            query = query.bind(&digest[..]);
-        }
-        let rows: Vec<Vec<u8>> = query.fetch_all(&mut *tx.conn).await?;
-        let known: HashSet<&[u8]> = rows.iter().map(|blake3| &blake3[..]).collect();
+        let select = Statement::new("SELECT blake3 FROM blobs WHERE blake3 IN ")
+            .list(self.blake3.iter().map(|digest| &digest[..]));
+        let rows: Vec<(Vec<u8>,)> = select.fetch(tx).await?;
+        let known: HashSet<&[u8]> = rows.iter().map(|(blake3,)| &blake3[..]).collect();
         let known = self.blake3.iter().map(|blake3| known.contains(&blake3[..]));
         Ok(FindBlobsResponse {
             known: known.collect(),
@@ -385,25 +367,19 @@ impl Command for ListStagedCopiesRequest {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Outcome<ListStagedCopiesResponse> {
         // No node has an empty name: the list always has something in it.
-        let sql = format!(
-            "SELECT {} FROM blobs b
-            WHERE b.spare_since <= ? AND b.state = 3 /* stored */
-                AND b.node NOT IN {}
-            ORDER BY b.spare_since LIMIT ?",
+        let nodes = self.except_nodes.iter().map(|node| node.as_bytes());
+        let select = Statement::new(concat!(
+            "SELECT ",
             blob_columns!(),
-            arguments(self.except_nodes.len() + 1)
-        );
-        let mut query = sqlx::query_as(AssertSqlSafe(sql))
-            .persistent(false)
-            .bind(tx.now - self.grace_ms)
-            .bind(&b""[..]);
-        for node in &self.except_nodes {
-            query = query.bind(node.as_bytes());
-        }
-        let rows: Vec<BlobRow> = query
-            .bind(check::limit(self.limit))
-            .fetch_all(&mut *tx.conn)
-            .await?;
+            " FROM blobs b WHERE b.state = 3 /* stored */ AND b.spare_since <= "
+        ));
+        let select = select
+            .number(tx.now - self.grace_ms)
+            .sql(" AND b.node NOT IN ")
+            .list(nodes.chain([&b""[..]]))
+            .sql(" ORDER BY b.spare_since LIMIT ")
+            .number(check::limit(self.limit).into());
+        let rows: Vec<BlobRow> = select.fetch(tx).await?;
         Ok(ListStagedCopiesResponse {
             blobs: rows.into_iter().map(|row| row.0).collect(),
         })

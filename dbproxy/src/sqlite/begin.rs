@@ -122,8 +122,13 @@ impl<'r> Batch<'r> {
             return Ok(Decision::Made);
         }
         walk.parent()?;
-        let there = walk.end().and_then(|there| there.blob.as_ref());
-        let there = there.map_or(Match::No, |blob| rules::matches(declared, entry.size, blob));
+        let blob = walk.end().and_then(|there| there.blob.as_ref());
+        let there = blob.map_or(Match::No, |blob| rules::matches(declared, entry.size, blob));
+        // What could not be moved is as good as lost: who has it sends it anew.
+        let lost = match blob.filter(|_| there != Match::No) {
+            Some(blob) => content::is_parked(tx, blob).await?,
+            None => false,
+        };
         let candidate = match self.policy {
             Policy::Off | Policy::Unspecified => None,
             Policy::Account | Policy::Everyone => {
@@ -135,11 +140,12 @@ impl<'r> Batch<'r> {
             // Content there that was only found may turn out the same: that is no conflict yet.
             let rule = match (there, candidate.is_some()) {
                 (Match::Found, true) => OnConflict::Replace,
+                (Match::Found, false) if lost => OnConflict::Replace,
                 _ => file.on_conflict,
             };
             rules::place(walk.end(), false, rule)?;
         }
-        let same = there == Match::Identified;
+        let same = there == Match::Identified && !lost;
         if same
             || candidate
                 .as_ref()

@@ -105,6 +105,30 @@ async fn replace_parked_copy(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> 
     })
 }
 
+/// Content that its path has already was sent once more: `blob`, which mends it if need be.
+pub(super) async fn mend(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outcome<Blob> {
+    if content.staging_id.is_empty()
+        || blob.state() != BlobState::Staged
+        || content.is_copy_of(&blob)
+    {
+        return Ok(blob);
+    }
+    replace_parked_copy(tx, content, blob).await
+}
+
+/// Could the only copy of this content not be moved?
+pub(super) async fn is_parked(tx: &mut Tx<'_>, blob: &Blob) -> Outcome<bool> {
+    if blob.state() != BlobState::Staged {
+        return Ok(false);
+    }
+    let parked: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM transfers WHERE blake3 = ? AND state = 3 /* parked */")
+            .bind(&blob.blake3[..])
+            .fetch_optional(&mut *tx.conn)
+            .await?;
+    Ok(parked.is_some())
+}
+
 async fn refer_to_existing(tx: &mut Tx<'_>, content: &Content) -> Outcome<Blob> {
     let row: Option<BlobRow> = sqlx::query_as(
         "UPDATE blobs SET refcount = refcount + 1, zero_since = NULL

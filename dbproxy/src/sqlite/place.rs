@@ -97,8 +97,12 @@ pub(super) async fn carry_out(
         if reserved != 0 {
             content::charge(tx, file.owner, 0, -reserved).await?;
         }
+        let mut entry = plan.walk.into_end()?;
+        if let Some(blob) = entry.blob.take() {
+            entry.blob = Some(content::mend(tx, content, blob).await?);
+        }
         return Ok(Placed {
-            entry: plan.walk.into_end()?,
+            entry,
             replaced: false,
         });
     }

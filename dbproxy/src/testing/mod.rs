@@ -13,6 +13,7 @@ mod conflicts;
 mod files;
 mod instant;
 mod races;
+mod repairs;
 mod transfers;
 mod uploads;
 
@@ -41,6 +42,7 @@ pub use self::{
         many_references, quota_of_two, quota_under_load, removal_against_instant,
         removal_against_references, resolved_or_committed, same_content_of_two,
     },
+    repairs::{mending, repeated_conditions},
     transfers::{leases, parked_copies, parking, transfers},
     uploads::{expiry, quota, staging, uploads},
 };

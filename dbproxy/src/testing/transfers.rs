@@ -4,6 +4,7 @@ use super::*;
 
 async fn fail(f: &Fixture, seed: u8, fence: i64, retry_after_ms: i64, park: bool) -> Result<()> {
     let request = FailTransferRequest {
+        blameless: false,
         blake3: digests(seed).blake3,
         fence,
         error: "\u{e9}".repeat(5_000),

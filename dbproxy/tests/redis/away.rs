@@ -115,7 +115,7 @@ async fn a_stalled_redis_is_not_waited_for() {
 async fn a_restarted_redis_is_used_again() {
     let mut server = Server::start().await;
     let world = World::new().await;
-    let process = world.process_within(&server.url(), BUDGET);
+    let process = world.process(&server.url());
     world.mkdir(&process, "/folder").await;
     assert!(world.is_there(&process, "/folder").await);
     // Between two calls: the first one after it finds a dead connection, and a new server.

@@ -25,6 +25,8 @@ const OPTIONS: Options = Options {
 };
 /// Far longer than the load needs for a few requests, outages included.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Broken requests in the output of a test that succeeds.
+const SHOWN: usize = 5;
 /// How often the load is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -144,7 +146,7 @@ impl Run {
     pub async fn finish(mut self) {
         self.stop().await;
         let log = &self.load.shared.log;
-        for broken in log.broken_ones() {
+        for broken in log.broken_ones().iter().take(SHOWN) {
             println!("broken: {} {}", broken.what, broken.why);
         }
         self.checker.at_the_end(log, &self.stores).await;

@@ -61,7 +61,7 @@ async fn rabbitmqctl(stack: &Stack, args: &[&str]) -> String {
 pub async fn publish(stack: &Stack, body: &str, times: usize) {
     let body = body.replace('"', "\\\"");
     let publish = format!(
-        "[{{ok, _}} = rabbit_basic:publish(rabbit_misc:r(<<\"/\">>, exchange, <<\"{EXCHANGE}\">>), \
+        "[rabbit_basic:publish(rabbit_misc:r(<<\"/\">>, exchange, <<\"{EXCHANGE}\">>), \
          <<\"{QUEUE}\">>, [], <<\"{body}\">>) || _ <- lists:seq(1, {times})]."
     );
     rabbitmqctl(stack, &["eval", &publish]).await;

@@ -219,12 +219,15 @@ impl Stack {
         (fields[0] != "Z" && fields[19] == started).then(|| pid.parse().unwrap())
     }
 
-    /// Waits until a process has ended by itself.
-    pub async fn died(&self, name: &str) {
+    /// Starts a process with variables that let it die, and waits until it has. It may never have
+    /// been ready.
+    pub async fn start_to_die(&self, name: &str, variables: &[(&str, &str)]) {
         self.disturbed.store(true, Ordering::Relaxed);
+        self.try_script("stack.sh", &["start", name], variables)
+            .await;
         let gone = async || match self.pid(name) {
             None => Ok(()),
-            Some(pid) => Err(format!("{name} ({pid}) does not die")),
+            Some(pid) => Err(format!("{name} ({pid}) does not die of {variables:?}")),
         };
         eventually(DEATH, gone).await;
     }

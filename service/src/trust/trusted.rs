@@ -134,7 +134,7 @@ impl Trusted {
             let Some(published) = refresh().await else {
                 return false;
             };
-            self.state().replace(&published);
+            self.state().extend(&published);
             true
         });
         if answered.await || self.state().keys.contains_key(kid) {
@@ -165,6 +165,14 @@ impl State {
         self.keys = parse(published);
         // A key may have been withdrawn: so is every token it signed.
         self.verified.clear();
+    }
+
+    /// Adds what is new. Nothing goes here: only the watch can tell a key that was withdrawn from
+    /// one that a store, which has lost everything, has not been told again yet.
+    fn extend(&mut self, published: &Published) {
+        for (kid, keys) in parse(published) {
+            self.keys.entry(kid).or_insert(keys);
+        }
     }
 }
 

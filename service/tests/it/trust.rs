@@ -191,6 +191,16 @@ async fn unknown_keys_are_asked_for_once_a_second() {
     sender.send_replace(Published::from([identity.published()]));
     assert_eq!(kind(&trusted, &token).await, None);
     assert_eq!(asked.load(SeqCst), 4);
+
+    // A store that came back empty, and has been told by one process only, takes nobody's key away.
+    let first = Identity::ephemeral("download-svc");
+    published.send_replace(Some(Published::from([first.published()])));
+    tokio::time::advance(A_MOMENT).await;
+    let first = first.token("dbproxy");
+    assert_ne!(kind(&trusted, &first).await, Some(Kind::Unauthenticated));
+    assert_eq!(asked.load(SeqCst), 5);
+    assert_eq!(kind(&trusted, &token).await, None);
+    assert_eq!(asked.load(SeqCst), 5, "still known");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! What happens when the store or the staged copy is not as it should be.
 
-use std::{os::unix::fs::FileExt as _, sync::atomic::Ordering};
+use std::{os::unix::fs::FileExt as _, sync::atomic::Ordering, time::Duration};
 
 use cloudstore_proto::{file::BlobState, transfer::TransferState};
 use cloudstore_transfer::Config;
@@ -19,7 +19,25 @@ async fn a_store_that_recovers_costs_attempts_only() {
 }
 
 #[tokio::test]
-async fn a_store_that_stays_away_parks_the_transfer_until_it_is_replayed() {
+async fn an_outage_of_the_whole_store_parks_nothing_however_long_it_takes() {
+    let site = Site::new().await;
+    let config = Config {
+        max_attempts: 3,
+        away_pause: Duration::from_millis(20),
+        ..config()
+    };
+    let worker = site.worker_with(config, |store| store.away.store(true, Ordering::SeqCst));
+    let upload = site.upload("/file", content(3_000_000, 1)).await;
+    site.wake(&upload.root).await;
+    eventually(async || worker.store.refused.load(Ordering::SeqCst) > 6).await;
+    assert!(site.transfers(TransferState::Parked).await.is_empty());
+    worker.store.away.store(false, Ordering::SeqCst);
+    site.stored(&upload).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_a_blob_parks_the_transfer_until_it_is_replayed() {
     let site = Site::new().await;
     let config = Config {
         max_attempts: 3,

@@ -20,6 +20,10 @@ pub(crate) struct Faulty {
     inner: Arc<dyn BlobStore>,
     /// Puts that will fail.
     pub(crate) failures: AtomicU32,
+    /// Puts that failed because the store was away.
+    pub(crate) refused: AtomicU32,
+    /// The store as a whole cannot be used: puts fail, and so does its check.
+    pub(crate) away: AtomicBool,
     /// Puts never end.
     pub(crate) hang: AtomicBool,
     /// Of those that hang: only what has more bytes than this.
@@ -37,6 +41,8 @@ impl Faulty {
         Self {
             inner,
             failures: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            away: AtomicBool::new(false),
             hang: AtomicBool::new(false),
             hang_above: AtomicU64::new(0),
             shorten: AtomicBool::new(false),
@@ -72,6 +78,10 @@ impl BlobStore for Faulty {
             self.hanging.send_modify(|hanging| *hanging += 1);
             let _hanging = Hanging(&self.hanging);
             std::future::pending::<()>().await;
+        }
+        if self.away.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::Unavailable("the store is away".into()));
         }
         let left = |failures: u32| failures.checked_sub(1);
         if self
@@ -126,6 +136,9 @@ impl BlobStore for Faulty {
     }
 
     async fn check(&self) -> Result<(), Error> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("the store is away".into()));
+        }
         self.inner.check().await
     }
 }

@@ -25,7 +25,7 @@ use cloudstore_proto::{
     file::Precondition,
     upload::{
         BeginUploadsRequest, CancelUploadRequest, CommitUploadRequest, CommitUploadResponse,
-        InstantPolicy, begin_result,
+        InstantPolicy, StagingUse, begin_result,
     },
 };
 use cloudstore_service::{Problem, context, rpc::deadline};
@@ -288,10 +288,19 @@ impl Engine {
                 Ok(committed)
             }
             Err(error) => {
-                draft.doomed.store(is_definite(&error), Ordering::Relaxed);
+                let doomed = is_definite(&error) && self.is_unreferenced(draft.id).await;
+                draft.doomed.store(doomed, Ordering::Relaxed);
                 Err(error)
             }
         }
+    }
+
+    /// Asked after a refusal: it may be the answer to a repetition, and the call before, whose
+    /// answer was lost, may have made the files a blob's only copy. `If-Match` is refused like
+    /// that, because the content it names has been replaced.
+    async fn is_unreferenced(&self, id: Uuid) -> bool {
+        let used = self.resolve(&[id]).await;
+        used.is_ok_and(|used| used == [StagingUse::Unreferenced])
     }
 }
 
@@ -322,14 +331,20 @@ impl Drop for Draft {
         }
         // Without a runtime the process is ending; the next start releases the reservation.
         if tokio::runtime::Handle::try_current().is_ok() {
-            let mut client = self.engine.client();
+            let (engine, id) = (self.engine.clone(), self.id);
             let request = CancelUploadRequest {
                 account_id: bytes(self.account),
-                id: bytes(self.id),
+                id: bytes(id),
             };
             context::spawn(async move {
-                if let Err(error) = client.cancel_upload(deadline(request)).await {
-                    tracing::warn!(%error, "cannot release the reservation of a direct upload");
+                let cancelled = engine.client().cancel_upload(deadline(request)).await;
+                // What is cancelled is not committed and never will be.
+                let ended = match cancelled {
+                    Ok(_) => engine.drop_session(id).await,
+                    Err(status) => Err(status.into()),
+                };
+                if let Err(error) = ended {
+                    tracing::warn!(upload = %id, %error, "a direct upload was not cleared away");
                 }
             });
         }

@@ -13,7 +13,10 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_s3::{
     config::RequestChecksumCalculation,
     error::{DisplayErrorContext, SdkError},
-    operation::upload_part::{UploadPartError, UploadPartOutput},
+    operation::{
+        create_multipart_upload::CreateMultipartUploadError,
+        upload_part::{UploadPartError, UploadPartOutput},
+    },
     primitives::{ByteStream as SdkStream, DateTime},
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Part},
 };
@@ -199,21 +202,35 @@ impl S3BlobStore {
         Ok(unfinished)
     }
 
+    /// Begins an upload: with checksums where the store promises to compare them.
     async fn create_multipart(&self, name: &str) -> Result<Upload, Error> {
-        let create = |algorithm| {
-            let request = self.client.create_multipart_upload().bucket(&self.bucket);
-            Box::pin(request.key(name).set_checksum_algorithm(algorithm).send())
-        };
-        let mut created = create(Some(ChecksumAlgorithm::Crc32C)).await;
-        if created.as_ref().is_err_and(is_refused) {
+        let checked = self.create(name, Some(ChecksumAlgorithm::Crc32C)).await;
+        match checked {
+            Ok(upload) if upload.checked && !upload.id.is_empty() => return Ok(upload),
+            // It may want checksums for its parts all the same.
+            Ok(upload) => drop(self.abort_multipart(name, &upload.id).await),
             // Some stores refuse what they do not know instead of leaving it out.
-            created = create(None).await;
+            Err(failed) if is_refused(&failed) => {}
+            Err(failed) => return Err(error(failed)),
         }
-        let created = created.map_err(error)?;
-        let id = created.upload_id;
+        let upload = self.create(name, None).await.map_err(error)?;
+        if upload.id.is_empty() {
+            return Err(unavailable("the store gave no upload id"));
+        }
+        Ok(upload)
+    }
+
+    async fn create(
+        &self,
+        name: &str,
+        algorithm: Option<ChecksumAlgorithm>,
+    ) -> Result<Upload, SdkError<CreateMultipartUploadError>> {
+        let request = self.client.create_multipart_upload().bucket(&self.bucket);
+        let request = request.key(name).set_checksum_algorithm(algorithm);
+        let created = Box::pin(request.send()).await?;
         Ok(Upload {
             name: name.to_owned(),
-            id: id.ok_or_else(|| unavailable("the store gave no upload id"))?,
+            id: created.upload_id.unwrap_or_default(),
             checked: created.checksum_algorithm == Some(ChecksumAlgorithm::Crc32C),
             sent: HashMap::new(),
         })

@@ -36,23 +36,22 @@ async fn worker_killed_at_every_step() {
     let writer = Writer::new(&stack).await;
     stack.kill(&WORKERS).await;
     for step in STEPS {
-        let failpoint = format!("{step}=return");
-        stack
-            .start_with(&["worker-1"], &[("FAILPOINTS", &failpoint)])
-            .await;
         for size in SIZES {
             writer
                 .put(&format!("/{step}/{size}"), Writer::content(size))
                 .await;
         }
-        stack.died("worker-1").await;
+        // Both wait for it.
+        let failpoint = format!("{step}=return");
+        stack
+            .start_to_die("worker-1", &[("FAILPOINTS", &failpoint)])
+            .await;
         println!("died {step}");
         stack.start(&WORKERS).await;
         for size in SIZES {
             writer.stored(&format!("/{step}/{size}"), TAKEN_OVER).await;
         }
         println!("ended what began {step}");
-        // Nothing is under way.
         stack.kill(&WORKERS).await;
     }
     reconciled(&stack).await;
