@@ -138,7 +138,13 @@ async fn a_restart_brings_a_new_key_and_old_tokens_stay_valid() {
     let verifier = auth::Verifier::new(stack.channel.clone(), shutdown.clone());
     let config = cloudstore_account::Config::default();
     let channel = stack.channel.clone();
-    let again = cloudstore_account::router(config, channel, verifier.clone(), Settings::fixed(), shutdown.clone());
+    let again = cloudstore_account::router(
+        config,
+        channel,
+        verifier.clone(),
+        Settings::fixed(),
+        shutdown.clone(),
+    );
     let _again = again.await.unwrap();
     let new = jwks(&stack).await;
     assert_eq!((old.len(), new.len()), (1, 2));

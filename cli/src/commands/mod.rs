@@ -47,7 +47,7 @@ pub(crate) async fn run(cli: Cli) -> u8 {
     let context = Context { global, out };
     let ran = match command {
         // The server ends by itself, in its own way, when it is told to.
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
         command => {
             if context.global.verbose > 1 {
                 telemetry::init(LogFormat::Pretty, "debug");
@@ -86,7 +86,7 @@ async fn interrupted() -> Error {
 impl Context {
     async fn dispatch(&self, command: Command) -> Result<()> {
         match command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Register(args) => account::register(self, args).await,
             Command::Login(args) => account::login(self, &args).await,
             Command::Logout(args) => account::logout(self, &args).await,

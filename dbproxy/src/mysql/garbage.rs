@@ -9,8 +9,8 @@ use cloudstore_proto::{file::BlobState, transfer::*};
 use super::{
     error::Outcome,
     rows::{BlobRow, blob_columns},
-    transfers::next_fence,
     statement::Statement,
+    transfers::next_fence,
     tx::{Command, Tx},
 };
 use crate::{check, rules};

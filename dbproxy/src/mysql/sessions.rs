@@ -9,7 +9,7 @@ use sqlx::{FromRow, Row as _, mysql::MySqlRow};
 use super::{
     accounts,
     error::{Outcome, is_taken},
-    rows::{text},
+    rows::text,
     statement::Statement,
     tx::{Command, Tx},
 };

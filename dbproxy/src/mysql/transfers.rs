@@ -250,7 +250,9 @@ impl Command for FailTransferRequest {
                 state = ?
             WHERE blake3 = ? AND fence = ? AND state = 2 /* claimed */",
         )
-        .bind(i32::from(self.park || (self.retry_after_ms > 0 && !self.blameless)))
+        .bind(i32::from(
+            self.park || (self.retry_after_ms > 0 && !self.blameless),
+        ))
         .bind(due_at)
         .bind(rules::truncated(&self.error, rules::MAX_ERROR_BYTES))
         .bind(i32::from(state))

@@ -212,7 +212,9 @@ impl Command for FailTransferRequest {
         .bind(i32::from(state))
         .bind(due_at)
         .bind(rules::truncated(&self.error, rules::MAX_ERROR_BYTES))
-        .bind(i32::from(self.park || (self.retry_after_ms > 0 && !self.blameless)))
+        .bind(i32::from(
+            self.park || (self.retry_after_ms > 0 && !self.blameless),
+        ))
         .execute(&mut *tx.conn)
         .await?;
         if failed.rows_affected() == 0 {

@@ -24,7 +24,10 @@ pub async fn mending(f: Fixture) {
     assert_eq!(mended.file.unwrap().blob, Some(blob));
     assert_eq!(f.bytes(&owner).await, (SIZE, 0), "counted once");
     let moved = f.claim(&[]).await.remove(0);
-    assert_eq!((moved.attempts, moved.blob.unwrap().staging_id), (0, upload.id));
+    assert_eq!(
+        (moved.attempts, moved.blob.unwrap().staging_id),
+        (0, upload.id)
+    );
 
     let spare = f.put(&owner, "/a", 1).await.unwrap();
     assert!(!spare.took_staged_copy, "there is a good copy");

@@ -74,7 +74,7 @@ impl DiskCache {
         }
         std::fs::rename(&path, path.with_extension(""))?;
         let gone = self.policy().insert(root, size, number);
-        self.remove_later(gone);
+        self.remove_later(&gone);
         Ok(())
     }
 

@@ -113,7 +113,7 @@ impl DiskCache {
     }
 
     /// Removes copies that had to go, but not at once.
-    fn remove_later(&self, gone: Vec<Copy>) {
+    fn remove_later(&self, gone: &[Copy]) {
         if gone.is_empty() {
             return;
         }

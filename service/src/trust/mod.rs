@@ -1,6 +1,6 @@
 //! Which service is calling. Each service has a key pair of its own ([`Identity`]), publishes the
 //! public half, and shows a token that it signed for whoever it calls. The called one knows the
-//! published keys ([`Trusted`]) and lets in whom it has business with ([`require`]).
+//! published keys ([`Trusted`]) and lets in whom it has business with ([`require()`]).
 //!
 //! A key counts for the service below whose name it was published, and for no other. So no service
 //! can speak in another's name as long as each may only write its own part of `keys/`.
