@@ -10,7 +10,7 @@ use cloudstore_backends::{
     queue::memory::MemoryQueue,
     staging::{HttpStaging, Layout, LocalStaging},
 };
-use cloudstore_dbproxy::SqliteStore;
+use cloudstore_dbproxy::{SqliteStore, Store};
 use cloudstore_proto::{
     account::{
         Account, CreateAccountRequest, GetAccountRequest, PublicKey, PublishKeyRequest,
@@ -34,6 +34,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use crate::line::Line;
+
 /// Bytes of a chunk of every upload here.
 pub(crate) const CHUNK: usize = 8 << 20;
 /// Long enough for the slowest machine; only a failing test waits this long.
@@ -45,6 +47,8 @@ const NODES: [&str; 2] = ["a", "b"];
 pub(crate) struct Cluster {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) channel: Channel,
+    pub(crate) line: Arc<Line>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) instances: watch::Sender<Instances>,
     settings: watch::Sender<BTreeMap<String, Vec<u8>>>,
     pub(crate) nodes: Vec<Node>,
@@ -108,7 +112,10 @@ impl Cluster {
         let store = SqliteStore::open(dir.path().join("metadata.sqlite"));
         let (channel, incoming) = rpc::in_memory();
         let store = store.await.unwrap();
-        tokio::spawn(cloudstore_dbproxy::serve(store, incoming, stop.clone()));
+        let line = Arc::new(Line::default());
+        let incoming = line.clone().carry(incoming);
+        let served = cloudstore_dbproxy::serve(store.clone(), incoming, stop.clone());
+        tokio::spawn(served);
         let key = publish_key(&channel).await;
         let user = user(&channel, &key).await;
         let services = [
@@ -125,6 +132,8 @@ impl Cluster {
         let mut cluster = Self {
             dir,
             channel,
+            line,
+            store,
             instances,
             settings: watch::channel(BTreeMap::new()).0,
             nodes: Vec::new(),

@@ -9,6 +9,8 @@ mod away;
 mod cluster;
 mod forwarding;
 mod internal;
+mod line;
 mod listing;
 mod raw;
+mod repeated;
 mod streaming;
