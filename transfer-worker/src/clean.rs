@@ -100,11 +100,8 @@ impl Copy {
 async fn remove_staged_copies(worker: &Worker) -> Result<()> {
     let mut failed: HashSet<String> = HashSet::new();
     while !worker.stop.is_cancelled() {
-        let except = failed.iter().cloned().collect();
-        let blobs = worker
-            .ledger
-            .staged_copies(worker.config.staged_grace, BATCH, except)
-            .await?;
+        let except: Vec<String> = failed.iter().cloned().collect();
+        let blobs = listed(worker, &except).await?;
         let full = blobs.len() as u64 >= u64::from(BATCH);
         let mut nodes: HashMap<String, Vec<Copy>> = HashMap::new();
         for copy in blobs.into_iter().filter_map(Copy::of_stored) {
@@ -112,7 +109,7 @@ async fn remove_staged_copies(worker: &Worker) -> Result<()> {
         }
         let (before, mut removed) = (failed.len(), 0);
         for (node, copies) in nodes {
-            match remove_from(worker, &node, copies).await? {
+            match remove_from(worker, &node, copies, &except).await? {
                 Some(count) => removed += count,
                 None => {
                     failed.insert(node);
@@ -126,12 +123,25 @@ async fn remove_staged_copies(worker: &Worker) -> Result<()> {
     Ok(())
 }
 
+/// Stored blobs with staged copies that are not needed any more, the oldest of them.
+async fn listed(worker: &Worker, except: &[String]) -> Result<Vec<file::Blob>> {
+    let grace = worker.config.staged_grace;
+    let listed = worker.ledger.staged_copies(grace, BATCH, except.to_vec());
+    listed.await
+}
+
 /// The copies first, then the record of them: a crash in between repeats the removal. How many are
 /// gone; `None` when the node fails.
-async fn remove_from(worker: &Worker, node: &str, copies: Vec<Copy>) -> Result<Option<usize>> {
+async fn remove_from(
+    worker: &Worker,
+    node: &str,
+    copies: Vec<Copy>,
+    except: &[String],
+) -> Result<Option<usize>> {
     let checked = copies.into_iter().map(|copy| async move {
-        match keep_stored(worker, node, &copy).await {
-            Ok(()) => Some(copy),
+        match keep_stored(worker, node, &copy, except).await {
+            Ok(true) => Some(copy),
+            Ok(false) => None,
             Err(error) => {
                 let blob = hex::encode(copy.root);
                 tracing::warn!(blob, node, %error, "staged copy kept");
@@ -159,8 +169,13 @@ async fn remove_from(worker: &Worker, node: &str, copies: Vec<Copy>) -> Result<O
 
 /// Looks once more whether the store has the blob, and puts it again if not. What is deleted there
 /// by mistake, or by a reconciliation that came just then, is deleted while the staged copy is
-/// there: so nothing is lost.
-async fn keep_stored(worker: &Worker, node: &str, copy: &Copy) -> Result<(), Failure> {
+/// there: so nothing is lost. False for a blob that is being deleted: its copy goes with it.
+async fn keep_stored(
+    worker: &Worker,
+    node: &str,
+    copy: &Copy,
+    except: &[String],
+) -> Result<bool, Failure> {
     let has = async |key: &Key, len: u64| {
         let stat = worker.blobs.stat(key).await?;
         Ok::<_, Failure>(stat.is_some_and(|stat| stat.len == len))
@@ -170,14 +185,20 @@ async fn keep_stored(worker: &Worker, node: &str, copy: &Copy) -> Result<(), Fai
     if has(&Key::blob(&copy.root), copy.size).await?
         && (groups == 1 || has(&Key::outboard(&copy.root), values).await?)
     {
-        return Ok(());
+        return Ok(true);
+    }
+    // Whoever collects garbage has said so in the row before the object went.
+    let still = listed(worker, except).await;
+    let still = still.map_err(|problem| Failure::Passing(problem.to_string()))?;
+    if !still.iter().any(|blob| blob.blake3 == copy.blob.blake3) {
+        return Ok(false);
     }
     let blob = hex::encode(copy.root);
     tracing::error!(blob, "a stored blob is not in the store; it is put again");
     metrics::counter!("cloudstore_blobs_put_again_total").increment(1);
     let hasher = Hasher::new(false, false);
     let put = worker.store(&copy.root, copy.size, node, copy.id, hasher);
-    Box::pin(put).await.map(drop)
+    Box::pin(put).await.map(|_| true)
 }
 
 async fn collect_garbage(worker: &Worker) -> Result<bool> {
