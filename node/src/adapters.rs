@@ -65,7 +65,7 @@ fn s3_config(config: &StorageConfig) -> Result<S3Config, StartError> {
         endpoint: config.s3_endpoint.clone(),
         region: config.s3_region.clone(),
         bucket: given(&config.s3_bucket, "a bucket")?,
-        prefix: String::new(),
+        prefix: config.s3_prefix.clone(),
         path_style: true,
         access_key: given(&config.s3_access_key, "an access key")?,
         secret_key: given(&secret, "CLOUDSTORE_S3_SECRET_KEY")?,

@@ -115,6 +115,14 @@ pub struct StorageConfig {
     /// Bucket for the blobs
     #[arg(long, value_name = "NAME", env = "CLOUDSTORE_S3_BUCKET")]
     pub s3_bucket: Option<String>,
+    /// What every key begins with, for a bucket that others use, too; such as `cloudstore/`
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        env = "CLOUDSTORE_S3_PREFIX"
+    )]
+    pub s3_prefix: String,
     /// Access key (the secret comes from CLOUDSTORE_S3_SECRET_KEY or ..._SECRET_KEY_FILE)
     #[arg(long, value_name = "KEY", env = "CLOUDSTORE_S3_ACCESS_KEY")]
     pub s3_access_key: Option<String>,
@@ -129,6 +137,7 @@ impl Default for StorageConfig {
             s3_endpoint: None,
             s3_region: "us-east-1".into(),
             s3_bucket: None,
+            s3_prefix: String::new(),
             s3_access_key: None,
             s3_secret_key: None,
         }
