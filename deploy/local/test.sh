@@ -1,34 +1,56 @@
 #!/usr/bin/env bash
-# Every test, in the order in which failures are found soonest: those that need nothing or one real
-# server, then those that need the whole stack. Servers that did not run before are stopped at the
-# end, whatever the outcome.
+# Every test. First those that need the whole stack: through the gateway, the main job, faults. Then
+# all the others, of which some need one real server: their summary ends the run. A part that fails
+# does not keep the others from running; at the end all that was started is stopped, whatever the
+# outcome, except servers that ran before.
+#   MAIN_JOB_TREE    what the main job uploads (the libraries of the Rust toolchain)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
+# shellcheck source-path=SCRIPTDIR source=servers.env
+. "$here/servers.env"
 
+failed=()
 say() { printf '\033[1m== %s (%s s)\033[0m\n' "$*" $SECONDS; }
+
+# part NAME COMMAND...: runs it and remembers whether it fails.
+part() {
+    say "$1"
+    "${@:2}" || failed+=("$1")
+}
+
 keep=
-"$here/servers.sh" status >/dev/null && keep=services
+! "$here/servers.sh" status >/dev/null || keep=services
 # shellcheck disable=SC2086 # Nothing or one word.
 trap '"$here/stack.sh" down $keep' EXIT
 
+# As short as the tests of faults want them (deploy/tests/src/stack.rs), which would restart the
+# workers otherwise.
+graces=(CLOUDSTORE_TRANSFER_GRACE=2 CLOUDSTORE_TRANSFER_GARBAGE_GRACE=2
+    CLOUDSTORE_TRANSFER_LEASE=6 CLOUDSTORE_TRANSFER_CLEAN_EVERY=1)
+
+stack_tests() {
+    # What runs already may be other programs.
+    "$here/stack.sh" down services
+    part "stack" env "${graces[@]}" "$here/stack.sh" up
+    part "end to end, through the gateway" \
+        env CLOUDSTORE_E2E_URL="$GATEWAY_URL" cargo nextest run --locked -p cloudstore-standalone --test e2e
+    part "the main job on the stack" \
+        "$here/main-job.sh" --stack "${MAIN_JOB_TREE:-$(rustc --print sysroot)/lib/rustlib}"
+    part "the stack under faults" cargo nextest run --locked --profile stack -p cloudstore-stack-tests
+    "$here/stack.sh" down services
+}
+
 say "servers"
 "$here/servers.sh" up
-
-say "tests of the workspace"
-cargo nextest run --workspace --locked
-
-say "stack"
-cargo build --workspace --bins --locked
+say "programs"
+cargo build --workspace --bins --locked --features cloudstore-transfer/failpoints
 export CLOUDSTORE_BIN=$PWD/target/debug
-# shellcheck source-path=SCRIPTDIR source=servers.env
-. "$here/servers.env"
-"$here/stack.sh" up
+stack_tests
+part "tests of the workspace" cargo nextest run --workspace --locked
 
-say "end to end, through the gateway"
-CLOUDSTORE_E2E_URL=$GATEWAY_URL cargo nextest run --locked -p cloudstore-standalone --test e2e
-
-say "the main job on the stack"
-"$here/main-job.sh" --stack "${MAIN_JOB_TREE:-$(rustc --print sysroot)/lib}"
-
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'FAILED: %s\n' "${failed[@]}" >&2
+    exit 1
+fi
 say "done"
