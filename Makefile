@@ -30,10 +30,10 @@ check: ## Format, lints, docs, dependency rules, unit tests
 	@deploy/local/setup.sh check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --locked --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --all-features --no-deps --locked --document-private-items
 	cargo fetch --locked --quiet
 	cargo deny --offline --log-level error check bans licenses sources
-	cargo nextest run --workspace --locked --lib --bins
+	cargo nextest run --workspace --locked --features cloudstore-transfer/failpoints --lib --bins
 
 test: ## Every test: unit, property, contract, real servers, end to end, the main job, faults
 	@deploy/local/setup.sh test

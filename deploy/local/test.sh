@@ -10,6 +10,10 @@ cd "$here/../.."
 # shellcheck source-path=SCRIPTDIR source=servers.env
 . "$here/servers.env"
 
+# The same for every call: another choice of packages or features would build the dependencies once
+# more. The tests of a package bring its programs along.
+build=(--workspace --locked --features cloudstore-transfer/failpoints)
+
 failed=()
 say() { printf '\033[1m== %s (%s s)\033[0m\n' "$*" $SECONDS; }
 
@@ -34,20 +38,20 @@ stack_tests() {
     "$here/stack.sh" down services
     part "stack" env "${graces[@]}" "$here/stack.sh" up
     part "end to end, through the gateway" \
-        env CLOUDSTORE_E2E_URL="$GATEWAY_URL" cargo nextest run --locked -p cloudstore-standalone --test e2e
+        env CLOUDSTORE_E2E_URL="$GATEWAY_URL" cargo nextest run "${build[@]}" -E 'package(cloudstore-standalone) & binary(e2e)'
     part "the main job on the stack" \
         "$here/main-job.sh" --stack "${MAIN_JOB_TREE:-$(rustc --print sysroot)/lib/rustlib}"
-    part "the stack under faults" cargo nextest run --locked --profile stack -p cloudstore-stack-tests
+    part "the stack under faults" cargo nextest run "${build[@]}" --profile stack
     "$here/stack.sh" down services
 }
 
 say "servers"
 "$here/servers.sh" up
 say "programs"
-cargo build --workspace --bins --locked --features cloudstore-transfer/failpoints
+cargo nextest run "${build[@]}" --no-run
 export CLOUDSTORE_BIN=$PWD/target/debug
 stack_tests
-part "tests of the workspace" cargo nextest run --workspace --locked
+part "tests of the workspace" cargo nextest run "${build[@]}"
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}" >&2

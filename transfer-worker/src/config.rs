@@ -32,6 +32,9 @@ pub struct Config {
     pub retry_cap: Duration,
     /// Pause while something is away that all transfers need. Such attempts do not count.
     pub away_pause: Duration,
+    /// A blob that has been on its way for this long while its staging node cannot be reached is
+    /// tried a last few times and then parked. Longer than the restart of a machine takes.
+    pub node_lost_after: Duration,
     /// How long a staged copy stays after its blob was stored: time for readers to move over.
     pub staged_grace: Duration,
     /// How long content without references stays: time for the same content to come back.
@@ -64,6 +67,7 @@ impl Default for Config {
             retry_cap: Duration::from_secs(300),
             // Soon enough to catch up within half a minute, and no load on it meanwhile.
             away_pause: Duration::from_secs(10),
+            node_lost_after: Duration::from_secs(15 * 60),
             staged_grace: Duration::from_secs(60),
             garbage_grace: Duration::from_secs(3_600),
             clean_every: Duration::from_secs(10),

@@ -37,6 +37,8 @@ pub(crate) struct Claim {
     pub(crate) fence: i64,
     /// Failed attempts before this one.
     pub(crate) attempts: u32,
+    /// When the blob was completed: Unix milliseconds of dbproxy's clock.
+    pub(crate) created_at_ms: i64,
     /// From before the claim was asked for, so that our lease never seems longer than it is.
     pub(crate) claimed_at: Instant,
 }
@@ -53,6 +55,7 @@ impl Claim {
             sha256: blob.sha256,
             fence: transfer.fence,
             attempts: transfer.attempts,
+            created_at_ms: transfer.created_at_ms,
             claimed_at,
         })
     }

@@ -8,7 +8,7 @@ use cloudstore_backends::{
     staging::StagedBlobs,
 };
 use cloudstore_service::{
-    Kind,
+    Kind, clock,
     context::{self, Context},
     rpc::Channel,
 };
@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use crate::{
     Config, backoff,
     commit::Committer,
-    ledger::{Claim, Failed, Ledger},
+    ledger::{Claim, Failed, Ledger, millis},
     limit::{Limit, Size},
     transfer::Failure,
 };
@@ -168,7 +168,7 @@ impl Worker {
                 ("stopped", Outcome::Retry)
             }
             Err(failure) => {
-                let failure = self.judge(failure).await;
+                let failure = self.judge(claim, failure).await;
                 match self.retry_after(claim, &failure) {
                     None => {
                         self.give_back(claim, &failure, None).await;
@@ -196,10 +196,15 @@ impl Worker {
     }
 
     /// A failure while the store itself cannot be used says nothing about the blob: an outage must
-    /// not park everything that is on its way.
-    async fn judge(&self, failure: Failure) -> Failure {
+    /// not park everything that is on its way. A staging node that has been away for too long is
+    /// gone, and its copies with it.
+    async fn judge(&self, claim: &Claim, failure: Failure) -> Failure {
+        let waiting_ms = clock::now_ms() - claim.created_at_ms;
         match failure {
             Failure::Passing(error) if self.blobs.check().await.is_err() => Failure::Away(error),
+            Failure::Away(error) if waiting_ms > millis(self.config.node_lost_after) => {
+                Failure::Passing(error)
+            }
             failure => failure,
         }
     }

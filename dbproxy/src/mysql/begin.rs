@@ -5,7 +5,7 @@
 //! lock on the account keeps what was looked up true; content that the account refers to cannot go
 //! meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use cloudstore_service::{Kind, Problem};
 use super::{
     content,
     error::{Fail, Outcome, is_taken, unavailable},
-    known::{Candidate, Candidates, Made, Tree},
+    known::{self, Candidate, Candidates, Made, Tree},
     place::{self, Effect, NewFile, Plan},
     rows::nullable,
     statement::Statement,
@@ -94,6 +94,8 @@ struct Batch<'r> {
     /// Unfinished uploads, counted no further than `max_open`.
     open: u32,
     tree: Tree,
+    /// Contents at the announced paths that could not be moved.
+    parked: HashSet<Bytes>,
     made: Made,
     candidates: Candidates,
     writes: Writes,
@@ -127,12 +129,14 @@ impl<'r> Batch<'r> {
                 Candidates::load(tx, account, declared).await?
             }
         };
+        let tree = Tree::load(tx, account, &paths).await?;
         Ok(Self {
             request,
             policy,
             free: locked.free,
             open: u32::try_from(open).unwrap_or(u32::MAX),
-            tree: Tree::load(tx, account, &paths).await?,
+            parked: known::parked(tx, &tree, &paths).await?,
+            tree,
             made: Made::load(tx, &sound).await?,
             candidates,
             writes: Writes::default(),
@@ -163,19 +167,22 @@ impl<'r> Batch<'r> {
             return Ok(Decision::Made(Box::new(self.made_before(tx, entry).await?)));
         }
         walk.parent()?;
-        let there = walk.end().and_then(|there| there.blob.as_ref());
-        let there = there.map_or(Match::No, |blob| rules::matches(declared, entry.size, blob));
+        let blob = walk.end().and_then(|there| there.blob.as_ref());
+        let there = blob.map_or(Match::No, |blob| rules::matches(declared, entry.size, blob));
+        // What could not be moved is as good as lost: who has it sends it anew.
+        let lost = blob.is_some_and(|blob| self.parked.contains(&blob.blake3));
         let candidate = self.candidates.find(declared, entry.size);
         let candidate = candidate.filter(|found| found.held || self.policy == Policy::Everyone);
-        let same = there == Match::Identified;
-        if !same {
+        if there != Match::Identified {
             // Content there that was only found may turn out the same: that is no conflict yet.
             let rule = match (there, candidate.is_some()) {
                 (Match::Found, true) => OnConflict::Replace,
+                (Match::Found, false) if lost => OnConflict::Replace,
                 _ => file.on_conflict,
             };
             rules::place(walk.end(), false, rule)?;
         }
+        let same = there == Match::Identified && !lost;
         let is_own = |found: &Candidate| found.identified && found.held;
         if same || candidate.as_ref().is_some_and(is_own) {
             let folder = path::parent(&entry.path);

@@ -103,6 +103,16 @@ async fn direct(
     if walk.by_id.is_some() {
         return again(tx, file.id, file.owner, &content).await;
     }
+    // An entry that is replaced keeps its id: then the copy tells that this was done before.
+    let there = walk.end().and_then(|there| there.blob.as_ref());
+    if there.is_some_and(|blob| content.is_copy_of(blob)) {
+        let entry = walk.into_end()?;
+        let placed = Placed {
+            entry,
+            replaced: false,
+        };
+        return Ok(response(placed, &content));
+    }
     rules::check_precondition(request.precondition.as_ref(), walk.end())?;
     let placed = put(tx, walk, &file, &content, 0).await?;
     Ok(response(placed, &content))

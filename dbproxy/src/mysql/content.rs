@@ -119,7 +119,7 @@ pub(super) async fn take_reference(tx: &mut Tx<'_>, content: &Content) -> Outcom
         return Err(Problem::internal("a blob that conflicts is not there").into());
     };
     if blob.state() == BlobState::Staged && !content.is_copy_of(&blob) {
-        return replace_parked_copy(tx, content, blob).await;
+        return replace_doubtful_copy(tx, content, blob).await;
     }
     Ok(blob)
 }
@@ -171,15 +171,33 @@ async fn refusal(tx: &mut Tx<'_>, content: &Content) -> Outcome<Problem> {
     Ok(Problem::new(Kind::BlobDeleting, detail))
 }
 
-/// A parked transfer means that the staged copy could not be moved, most likely because it is
-/// damaged. Then the copy that is offered takes its place, and the transfer gets a new chance.
-async fn replace_parked_copy(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outcome<Blob> {
+/// Content that its path has already was sent once more: `blob`, which mends it if need be.
+pub(super) async fn mend(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outcome<Blob> {
+    if content.staging_id.is_empty() || blob.state() != BlobState::Staged {
+        return Ok(blob);
+    }
+    // It was read without a lock.
+    lock_blobs(tx, [&blob.blake3].into_iter()).await?;
+    match get(tx, &blob.blake3).await? {
+        Some(blob) if blob.state() == BlobState::Staged && !content.is_copy_of(&blob) => {
+            replace_doubtful_copy(tx, content, blob).await
+        }
+        found => Ok(found.unwrap_or(blob)),
+    }
+}
+
+/// A transfer that is parked, or rests after a failure, means that the staged copy could not be
+/// moved: it may be damaged, or its node gone for good. Then the copy that is offered takes its
+/// place, and the transfer gets a new chance. What was good after all is removed as a spare copy.
+async fn replace_doubtful_copy(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outcome<Blob> {
     let revived = sqlx::query(
         "UPDATE transfers SET state = 1 /* waiting */, attempts = 0, due_at = ?
-        WHERE blake3 = ? AND state = 3 /* parked */",
+        WHERE blake3 = ? AND (state = 3 /* parked */
+            OR (state = 1 AND due_at > ? AND last_error <> ''))",
     )
     .bind(tx.now)
     .bind(&blob.blake3[..])
+    .bind(tx.now)
     .execute(&mut *tx.conn)
     .await?;
     if revived.rows_affected() == 0 {

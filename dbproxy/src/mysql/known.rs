@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use cloudstore_proto::{
-    file::{Blob, Entry, EntryKind},
+    file::{Blob, BlobState, Entry, EntryKind},
     path,
     upload::{BeginUpload, Digests, Upload},
 };
@@ -258,6 +258,28 @@ impl Candidates {
             held: *held,
         })
     }
+}
+
+/// Contents at these paths whose transfer is parked: the only copy could not be moved.
+pub(super) async fn parked(
+    tx: &mut Tx<'_>,
+    tree: &Tree,
+    paths: &[&str],
+) -> Outcome<HashSet<Bytes>> {
+    let staged: HashSet<Bytes> = paths
+        .iter()
+        .filter_map(|path| tree.get(path)?.blob.as_ref())
+        .filter(|blob| blob.state() == BlobState::Staged)
+        .map(|blob| blob.blake3.clone())
+        .collect();
+    if staged.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let select =
+        Statement::new("SELECT blake3 FROM transfers WHERE state = 3 /* parked */ AND blake3 IN ")
+            .list(staged.iter().map(|blake3| &blake3[..]));
+    let parked: Vec<(Vec<u8>,)> = select.fetch(tx).await?;
+    Ok(parked.into_iter().map(|(id,)| id.into()).collect())
 }
 
 /// What earlier calls did with the ids of announcements.

@@ -184,10 +184,14 @@ pub(super) async fn carry_out(
         }
         blob = Some(content::take_reference(tx, content).await?);
     }
-    let (entry, effect) = plan.into_entry(file, blob, tx.now)?;
+    let (mut entry, effect) = plan.into_entry(file, blob, tx.now)?;
     let replaced = matches!(effect, Effect::Replaced(_));
     match effect {
-        Effect::Kept => {}
+        Effect::Kept => {
+            if let Some(blob) = entry.blob.take() {
+                entry.blob = Some(content::mend(tx, content, blob).await?);
+            }
+        }
         Effect::Created(rows) => tree::insert(tx, &rows).await?,
         Effect::Replaced(old) => {
             replace(tx, &entry).await?;

@@ -73,17 +73,19 @@ pub(super) async fn take_reference(tx: &mut Tx<'_>, content: &Content) -> Outcom
         return Err(Problem::new(Kind::DigestMismatch, detail).into());
     };
     if blob.state() == BlobState::Staged && !content.is_copy_of(&blob) {
-        return replace_parked_copy(tx, content, blob).await;
+        return replace_doubtful_copy(tx, content, blob).await;
     }
     Ok(blob)
 }
 
-/// A parked transfer means that the staged copy could not be moved, most likely because it is
-/// damaged. Then the copy that is offered takes its place, and the transfer gets a new chance.
-async fn replace_parked_copy(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outcome<Blob> {
+/// A transfer that is parked, or rests after a failure, means that the staged copy could not be
+/// moved: it may be damaged, or its node gone for good. Then the copy that is offered takes its
+/// place, and the transfer gets a new chance. What was good after all is removed as a spare copy.
+async fn replace_doubtful_copy(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outcome<Blob> {
     let revived = sqlx::query(
         "UPDATE transfers SET state = 1 /* waiting */, attempts = 0, due_at = ?2
-        WHERE blake3 = ?1 AND state = 3 /* parked */",
+        WHERE blake3 = ?1 AND (state = 3 /* parked */
+            OR (state = 1 AND due_at > ?2 AND last_error <> ''))",
     )
     .bind(&blob.blake3[..])
     .bind(tx.now)
@@ -113,7 +115,7 @@ pub(super) async fn mend(tx: &mut Tx<'_>, content: &Content, blob: Blob) -> Outc
     {
         return Ok(blob);
     }
-    replace_parked_copy(tx, content, blob).await
+    replace_doubtful_copy(tx, content, blob).await
 }
 
 /// Could the only copy of this content not be moved?

@@ -167,6 +167,14 @@ pub async fn parked_copies(f: Fixture) {
         f.stat(&owner, "/a").await.unwrap().blob.unwrap().staging_id,
         copy
     );
+
+    fail(&f, 1, again.fence, 10_000, false).await.unwrap();
+    let sent_again = f.put(&owner, "/d", 1).await.unwrap();
+    assert!(sent_again.took_staged_copy, "its node may be gone");
+    let third = f.claim(&[]).await.remove(0);
+    assert_ne!(third.blob.unwrap().staging_id, copy);
+    let spare = f.put(&owner, "/e", 1).await.unwrap();
+    assert!(!spare.took_staged_copy, "a worker is at it");
 }
 
 fn of(seed: u8) -> CommitTransfer {

@@ -77,9 +77,9 @@ topics! {
     accounts sessions keys
     files folders listings changes
     uploads expiry quota staging
-    instant lookups conflicts repeated_calls
+    instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs
-    transfers leases parked_copies parking
+    transfers leases parked_copies parking mending repeated_conditions
     many_references quota_under_load removal_against_references
     same_content_of_two quota_of_two removal_against_instant
 }

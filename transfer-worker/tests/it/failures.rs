@@ -1,9 +1,20 @@
 //! What happens when the store or the staged copy is not as it should be.
 
-use std::{os::unix::fs::FileExt as _, sync::atomic::Ordering, time::Duration};
+use std::{
+    os::unix::fs::FileExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use cloudstore_backends::staging::{Error, Staged, StagedBlobs};
+use cloudstore_content::Root;
 use cloudstore_proto::{file::BlobState, transfer::TransferState};
 use cloudstore_transfer::Config;
+use uuid::Uuid;
 
 use crate::site::{Site, config, content, eventually};
 
@@ -33,6 +44,47 @@ async fn an_outage_of_the_whole_store_parks_nothing_however_long_it_takes() {
     assert!(site.transfers(TransferState::Parked).await.is_empty());
     worker.store.away.store(false, Ordering::SeqCst);
     site.stored(&upload).await;
+    worker.stop().await;
+}
+
+/// A staging node that nobody can reach.
+#[derive(Default)]
+struct Away {
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl StagedBlobs for Away {
+    async fn open(&self, _: &str, _: Uuid, _: u64, _: &Root) -> Result<Staged, Error> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Err(Error::Unavailable(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn remove(&self, _: &str, _: &[Uuid]) -> Result<(), Error> {
+        Err(Error::Unavailable(std::io::ErrorKind::TimedOut.into()))
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_is_waited_for_until_it_counts_as_lost() {
+    let mut site = Site::new().await;
+    let away = Arc::new(Away::default());
+    site.staged = away.clone();
+    let config = |node_lost_after| Config {
+        max_attempts: 3,
+        away_pause: Duration::from_millis(20),
+        node_lost_after,
+        ..config()
+    };
+    let upload = site.upload("/file", content(3_000_000, 1)).await;
+    let patient = site.worker(config(Duration::MAX));
+    site.wake(&upload.root).await;
+    eventually(async || away.asked.load(Ordering::SeqCst) > 6).await;
+    assert!(site.transfers(TransferState::Parked).await.is_empty());
+    patient.stop().await;
+    let worker = site.worker(config(Duration::ZERO));
+    eventually(async || site.transfers(TransferState::Parked).await.len() == 1).await;
+    assert_eq!(site.transfers(TransferState::Parked).await[0].attempts, 3);
     worker.stop().await;
 }
 
