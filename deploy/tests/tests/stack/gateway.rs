@@ -139,6 +139,11 @@ async fn a_service_without_instances() {
         let problem: Problem = serde_json::from_str(body).unwrap();
         assert_eq!((problem.status, problem.slug()), (503, "unavailable"));
         assert!(!problem.request_id.is_empty());
+        if service == "upload" {
+            let put = client.put("/large", &Writer::content(3_000_000));
+            let refused = attempt(put).await.expect_err("nobody answers");
+            assert!(refused.why.starts_with("503 "), "{refused:#?}");
+        }
         let others = ["/api/v1/files/before", "/api/v1/me", "/api/v1/uploads"];
         for other in others.into_iter().filter(|other| *other != probe) {
             let answer = attempt(client.get(other)).await;
