@@ -59,6 +59,7 @@ pub(crate) fn internal(engine: Arc<Engine>, trusted: Trusted) -> Router {
         .route("/internal/v1/staging/remove", post(staging::remove))
         .route("/internal/v1/staging/{id}", get(staging::content))
         .route("/internal/v1/staging/{id}/outboard", get(staging::outboard))
+        .route("/internal/v1/staging/{id}/part", get(staging::part))
         .route_layer(trust::require(trusted, AUDIENCE, READERS))
         .with_state(engine)
 }

@@ -119,7 +119,7 @@ fn view(session: &Session) -> http::Upload {
         received: session.received(),
         missing: session.missing(),
         unreachable: false,
-        ..unreachable_view(session.facts())
+        ..unreachable_view(&session.facts())
     }
 }
 
@@ -130,7 +130,8 @@ pub(crate) fn unreachable_view(facts: &Facts) -> http::Upload {
     http::Upload {
         id: facts.id.to_string(),
         path: facts.path.clone(),
-        size: facts.size,
+        size: facts.size.unwrap_or(0),
+        length_unknown: facts.size.is_none(),
         chunk_size: facts.chunk_size,
         chunk_count,
         received: 0,
