@@ -14,7 +14,7 @@ use cloudstore_service::{
 };
 
 use crate::{
-    dialect::{direct, native, staging},
+    dialect::{direct, native, staging, tus},
     engine::Engine,
     forward::{AUDIENCE, Forward, to_owner},
 };
@@ -27,6 +27,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) verifier: Verifier,
     pub(crate) forward: Arc<Forward>,
+    pub(crate) origins: tus::Origins,
 }
 
 pub(crate) fn routes(app: App) -> Router {
@@ -50,7 +51,24 @@ pub(crate) fn routes(app: App) -> Router {
         )
         .route("/api/v1/content/{*path}", put(direct::put_content))
         .merge(owned)
+        .merge(resumable(app.clone()))
         .with_state(app)
+}
+
+/// Resumable protocols of others.
+fn resumable(app: App) -> Router<App> {
+    let collection = || post(tus::create).options(tus::options);
+    let upload = get(tus::content)
+        .head(tus::offset)
+        .patch(tus::append)
+        .delete(tus::terminate)
+        .post(tus::overridden)
+        .route_layer(from_fn_with_state(app.clone(), to_owner));
+    Router::new()
+        .route("/files", collection())
+        .route("/files/", collection())
+        .route("/files/{id}", upload.options(tus::options))
+        .route_layer(from_fn_with_state(app, tus::speak))
 }
 
 /// For services only; users have no business here.

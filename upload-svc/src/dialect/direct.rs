@@ -45,6 +45,7 @@ pub(crate) async fn put_content(
     let size = content_length(&headers)?;
     let path = path::normalize_new(&path)?;
     let upload = Begin {
+        id: None,
         media_type: content_type(&headers).unwrap_or_else(|| media_type(&path)),
         path,
         size: Some(size.unwrap_or(0)),

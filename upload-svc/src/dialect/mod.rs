@@ -3,15 +3,16 @@
 //!
 //! - [`native`] indexed chunks in any order, instant upload with proof, batches
 //! - [`direct`] one PUT of the whole content
+//! - [`tus`] tus 1.0 at `/files/`
 //! - [`staging`] finished copies, for the other services
 //!
-//! Resumable protocols of others (tus, the IETF draft) have their place here, beside these two.
 //! An upload belongs to the engine, not to a dialect: one begun here can be finished there.
 
 pub(crate) mod direct;
 pub(crate) mod native;
 mod problem;
 pub(crate) mod staging;
+pub(crate) mod tus;
 
 use ::http::{HeaderMap, HeaderName, header};
 use axum::body::{Body, Bytes};

@@ -211,6 +211,7 @@ fn begin(engine: &Engine, entry: &http::CreateUpload) -> Result<Begin> {
     }
     let path = path::normalize_new(&entry.path)?;
     Ok(Begin {
+        id: None,
         media_type: media_type(&path),
         path,
         size: Some(entry.size),

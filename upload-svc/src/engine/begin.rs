@@ -26,6 +26,8 @@ use super::{
 /// One entry of a probe or creation.
 #[derive(Clone, Debug)]
 pub struct Begin {
+    /// What the upload will be called; `None`: any new id.
+    pub id: Option<Uuid>,
     /// Normalised path of the file to be.
     pub path: String,
     /// Bytes; `None`: it is told later ([`Engine::set_length`]).
@@ -125,7 +127,7 @@ impl Engine {
         let too_large = entry.size > Some(self.settings.max_size);
         debug_assert!(!too_large, "invariant: the dialects refuse too large sizes");
         BeginUpload {
-            id: bytes(Uuid::now_v7()),
+            id: bytes(entry.id.unwrap_or_else(Uuid::now_v7)),
             path: entry.path,
             size: signed(entry.size.unwrap_or(0)),
             digests: Some(upload::Digests {

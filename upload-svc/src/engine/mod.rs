@@ -8,6 +8,7 @@
 //! - [`concat`] an upload made of others
 //! - [`commit`] received content becomes a file
 //! - [`list`] what an account has not finished
+//! - [`made`] files that uploads became
 //! - [`sweep`] expiry, and what a crash left behind
 //! - [`staged`] finished copies, for the other services
 //! - [`body`] how bytes get from the socket to the disk and through the hash
@@ -22,6 +23,7 @@ mod concat;
 pub mod direct;
 mod error;
 mod list;
+mod made;
 mod prefix;
 pub mod session;
 mod sidecar;
