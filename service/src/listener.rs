@@ -42,7 +42,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use crate::{http::wire, telemetry};
-pub use client::ClientAddress;
+pub use client::{ClientAddress, PublicOrigin};
 use detect::{Rewind, Version};
 use inject::{Begun, Framing, Http1, Http2, Wire, stream_id};
 use peers::{Admitted, Peers};
@@ -333,10 +333,12 @@ impl Connection {
         let proxies = &self.limits.trusted_proxies;
         let client = client::address(self.peer.ip(), request.headers(), proxies);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        let trusted = client::is_trusted(self.peer.ip(), proxies);
         request.extensions_mut().insert(client);
+        request.extensions_mut().insert(client::FromProxy(trusted));
         // nginx takes any interim response but 100 for the final one.
         if let Some(begun) = &begun
-            && !client::is_trusted(self.peer.ip(), proxies)
+            && !trusted
         {
             request.extensions_mut().insert(begun.interim());
         }

@@ -56,6 +56,7 @@ async fn reserved(
         Status::Uploading => {}
         _ => return Err(uploads::gone(&upload).into()),
     }
+    rules::completable(&upload)?;
     let content = Content {
         size: upload.size,
         ..content

@@ -19,6 +19,7 @@ mod direct;
 mod disk_full;
 mod download;
 mod files;
+mod ietf;
 mod instant;
 mod interrupted;
 mod moving;

@@ -3,19 +3,27 @@
 //! - [`begin`] reservation, instant upload, challenges
 //! - [`session`] one unfinished upload: chunks in any order, one writer per chunk
 //! - [`direct`] a whole file in one body
+//! - [`append`] bytes at the end of an upload, as sequential protocols send them
+//! - [`checksum`] what their requests are compared with
+//! - [`concat`] an upload made of others
 //! - [`commit`] received content becomes a file
 //! - [`list`] what an account has not finished
+//! - [`made`] files that uploads became
 //! - [`sweep`] expiry, and what a crash left behind
 //! - [`staged`] finished copies, for the other services
 //! - [`body`] how bytes get from the socket to the disk and through the hash
 
+mod append;
 mod begin;
 pub mod body;
 mod challenge;
+pub mod checksum;
 mod commit;
+mod concat;
 pub mod direct;
 mod error;
 mod list;
+mod made;
 mod prefix;
 pub mod session;
 mod sidecar;
@@ -60,12 +68,15 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::{
+    append::Appended,
     begin::{Begin, Begun, ChallengeView},
+    checksum::Check,
     error::Error,
     list::Listed,
 };
 use self::{
     challenge::Content,
+    concat::Waiting,
     session::{Declared, Facts, Session},
 };
 use crate::{limit::ProbeLimit, peers::Peers};
@@ -128,8 +139,21 @@ pub struct Ports {
 pub enum Found {
     /// It goes on.
     Open(Arc<Session>),
-    /// It became this file.
-    Done(Box<file::Entry>),
+    /// It became a file.
+    Done(Box<Finished>),
+}
+
+/// An upload that became a file.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The file as it is now.
+    pub file: file::Entry,
+    /// Bytes of the upload.
+    pub size: u64,
+    /// What the dialect that made the upload left there.
+    pub note: String,
+    /// Unix milliseconds; it may be forgotten a while after that.
+    pub expires_at_ms: i64,
 }
 
 type Slot = Arc<OnceCell<Arc<Session>>>;
@@ -145,6 +169,9 @@ pub struct Engine {
     /// Direct uploads under way, with the account where the length is unknown; the sweep leaves
     /// their files alone.
     direct: Mutex<HashMap<Uuid, Option<Uuid>>>,
+    /// Uploads on this node that wait for their parts. Lost with the process: whoever asks for
+    /// such an upload makes it go on.
+    waiting: Mutex<HashMap<Uuid, Waiting>>,
     /// Whole contents that may be read to verify something.
     readings: Arc<Semaphore>,
     /// Free bytes of accounts, a moment ago.
@@ -170,6 +197,7 @@ impl Engine {
             limit: ProbeLimit::default(),
             sessions: Mutex::default(),
             direct: Mutex::default(),
+            waiting: Mutex::default(),
             free: Cache::builder()
                 .max_capacity(FREE_ACCOUNTS)
                 .time_to_live(FREE_TTL)
@@ -241,7 +269,12 @@ impl Engine {
         let direct = self.direct_ids().contains_key(&id);
         let upload = self.row(account, id).await?;
         match (upload.status(), upload.file.clone()) {
-            (UploadStatus::Completed, Some(file)) => Ok(Found::Done(Box::new(file))),
+            (UploadStatus::Completed, Some(file)) => Ok(Found::Done(Box::new(Finished {
+                file,
+                size: unsigned(upload.size),
+                note: upload.note,
+                expires_at_ms: upload.expires_at_ms,
+            }))),
             (UploadStatus::Uploading, _) if direct => Err(Error::Busy),
             (UploadStatus::Uploading, _) if upload.node == self.settings.node => {
                 self.load(&upload).await.map(Found::Open)
@@ -367,7 +400,7 @@ fn facts(upload: &upload::Upload) -> Result<Facts> {
         id: Uuid::from_slice(&upload.id).map_err(broken)?,
         account: Uuid::from_slice(&upload.account_id).map_err(broken)?,
         path: upload.path.clone(),
-        size: unsigned(upload.size),
+        size: (!upload.deferred).then_some(unsigned(upload.size)),
         chunk_size: unsigned(upload.chunk_size).max(cloudstore_content::GROUP_BYTES),
         expires_at_ms: upload.expires_at_ms,
         declared: Declared {
@@ -375,6 +408,9 @@ fn facts(upload: &upload::Upload) -> Result<Facts> {
             sha256: digests.sha256[..].try_into().ok(),
             sha1: digests.sha1[..].try_into().ok(),
         },
+        part: upload.part,
+        note: upload.note.clone(),
+        reserved: unsigned(upload.size),
     })
 }
 
