@@ -408,6 +408,7 @@ pub async fn lengths(f: Fixture) {
     assert_eq!(f.bytes(&owner).await, (SIZE, 0));
     let done = f.get_upload(&owner, &upload.id).await.unwrap();
     assert_eq!(done.note, entry.note, "found again with the file");
+    assert_eq!(done.digests, Some(blake3(1)), "what it became");
     let late = f.store.resize_upload(resize(SIZE, 0, true)).await;
     assert_eq!(kind(late), Kind::UploadGone);
 

@@ -83,7 +83,7 @@ impl Engine {
     /// Removes the file that an upload became, unless it has other content by now.
     ///
     /// # Errors
-    /// dbproxy's refusals; that it is gone already is fine.
+    /// dbproxy's refusals; that it is gone already, or has other content now, is fine.
     pub(crate) async fn remove_file(&self, account: Uuid, file: &Entry) -> Result<()> {
         let blake3 = file.blob.iter().map(|blob| blob.blake3.clone());
         let same = precondition::Match {
@@ -104,7 +104,11 @@ impl Engine {
             .await
             .map_err(Problem::from)
         {
-            Err(problem) if problem.kind() != Kind::NotFound => Err(Error::Metadata(problem)),
+            Err(problem)
+                if ![Kind::NotFound, Kind::PreconditionFailed].contains(&problem.kind()) =>
+            {
+                Err(Error::Metadata(problem))
+            }
             _ => Ok(()),
         }
     }

@@ -47,6 +47,7 @@ use cloudstore_backends::{
     queue::Queue,
     staging::{Layout, StagedBlobs},
 };
+use cloudstore_content::Root;
 use cloudstore_proto::{
     convert::unsigned,
     file,
@@ -148,12 +149,25 @@ pub enum Found {
 pub struct Finished {
     /// The file as it is now.
     pub file: file::Entry,
+    /// Identity of the content that was uploaded; the file may have other content by now. `None`
+    /// for uploads of earlier versions.
+    pub root: Option<Root>,
     /// Bytes of the upload.
     pub size: u64,
     /// What the dialect that made the upload left there.
     pub note: String,
     /// Unix milliseconds; it may be forgotten a while after that.
     pub expires_at_ms: i64,
+}
+
+impl Finished {
+    /// Does the file still hold what was uploaded?
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        let blob = self.file.blob.as_ref();
+        self.root
+            .is_none_or(|root| blob.is_some_and(|blob| blob.blake3 == root[..]))
+    }
 }
 
 type Slot = Arc<OnceCell<Arc<Session>>>;
@@ -271,6 +285,7 @@ impl Engine {
         match (upload.status(), upload.file.clone()) {
             (UploadStatus::Completed, Some(file)) => Ok(Found::Done(Box::new(Finished {
                 file,
+                root: root(&upload),
                 size: unsigned(upload.size),
                 note: upload.note,
                 expires_at_ms: upload.expires_at_ms,
@@ -391,6 +406,11 @@ impl Engine {
             .await
             .map_err(std::io::Error::other)??)
     }
+}
+
+fn root(upload: &upload::Upload) -> Option<Root> {
+    let digests = upload.digests.as_ref()?;
+    digests.blake3[..].try_into().ok()
 }
 
 fn facts(upload: &upload::Upload) -> Result<Facts> {

@@ -9,7 +9,9 @@ use cloudstore_service::{Kind, Problem, Result, auth::User, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::{BYTES, UPLOAD_LENGTH, UPLOAD_OFFSET, checksum, concat::Concat, fields, note::Note};
+use super::{
+    BYTES, UPLOAD_LENGTH, UPLOAD_OFFSET, checksum, concat::Concat, fields, find, note::Note,
+};
 use crate::{
     dialect::{content_length, malformed, refuse_encodings},
     engine::{Engine, Error, Finished, Found, session::Session},
@@ -31,7 +33,7 @@ pub(crate) async fn append(
     let at = fields::number(&headers, &UPLOAD_OFFSET)?;
     let at = at.ok_or_else(|| malformed("send Upload-Offset"))?;
     let length = fields::number(&headers, &UPLOAD_LENGTH)?;
-    let session = match engine.find(user.account_id, id).await? {
+    let session = match find(&engine, user, id).await? {
         Found::Open(session) => session,
         Found::Done(done) => return repeated(&done, at, &body),
     };

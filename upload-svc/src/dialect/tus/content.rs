@@ -11,7 +11,7 @@ use cloudstore_service::{Kind, Problem, Result, auth::User, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::{concat, note::Note, text};
+use super::{concat, find, note::Note, text};
 use crate::engine::{Engine, Found};
 
 /// Content is somebody's: it never becomes a page of this origin.
@@ -37,7 +37,7 @@ pub(crate) async fn content(
     user: User,
     Path(id): Path<Uuid>,
 ) -> Result<Response> {
-    let file = match engine.find(user.account_id, id).await? {
+    let file = match find(&engine, user, id).await? {
         Found::Done(done) => done.file,
         Found::Open(session) => {
             let note = Note::read(&session.facts().note);

@@ -28,8 +28,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use cloudstore_service::{Kind, Problem, Result};
+use cloudstore_service::{Kind, Problem, Result, auth::User};
 use std::sync::Arc;
+use uuid::Uuid;
 
 pub(crate) use self::{
     append::append, content::content, cors::Origins, create::create, offset::offset,
@@ -37,7 +38,7 @@ pub(crate) use self::{
 };
 use crate::{
     dialect::ietf,
-    engine::{Engine, checksum::Algorithm},
+    engine::{Engine, Error, Found, checksum::Algorithm},
     routes::App,
 };
 
@@ -144,6 +145,14 @@ pub(crate) async fn options(State(engine): State<Arc<Engine>>) -> (StatusCode, H
         (TUS_CHECKSUM_ALGORITHM, text(&algorithms)),
     ];
     (StatusCode::NO_CONTENT, HeaderMap::from_iter(headers))
+}
+
+/// An upload as this protocol sees it: once its file holds something else, it is gone.
+async fn find(engine: &Engine, user: User, id: Uuid) -> Result<Found> {
+    match engine.find(user.account_id, id).await? {
+        Found::Done(done) if !done.is_unchanged() => Err(Error::Gone.into()),
+        found => Ok(found),
+    }
 }
 
 /// A field's value out of text that has been checked.

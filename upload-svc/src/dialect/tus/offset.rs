@@ -6,7 +6,7 @@ use cloudstore_service::{Kind, Result, auth::User, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::{UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_OFFSET, concat, fields, note::Note};
+use super::{UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_OFFSET, concat, fields, find, note::Note};
 use crate::engine::{Engine, Error, Finished, Found, session::Session};
 
 /// `HEAD /files/{id}`
@@ -17,12 +17,12 @@ pub(crate) async fn offset(
     body: Body,
 ) -> Result<(StatusCode, HeaderMap)> {
     fields::refuse_body(&body)?;
-    let mut headers = match engine.find(user.account_id, id).await? {
+    let mut headers = match find(&engine, user, id).await? {
         Found::Done(done) => finished(&done),
         Found::Open(session) => match unfinished(&engine, &session).await {
             // It was completed meanwhile.
             Err(problem) if problem.kind() == Kind::UploadGone => {
-                match engine.find(user.account_id, id).await? {
+                match find(&engine, user, id).await? {
                     Found::Done(done) => finished(&done),
                     Found::Open(_) => return Err(problem),
                 }

@@ -6,7 +6,7 @@ use cloudstore_service::{Result, auth::User, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::fields;
+use super::{fields, find};
 use crate::engine::{Engine, Found};
 
 /// `DELETE /files/{id}`: of a finished upload the file goes.
@@ -17,7 +17,7 @@ pub(crate) async fn terminate(
     body: Body,
 ) -> Result<StatusCode> {
     fields::refuse_body(&body)?;
-    match engine.find(user.account_id, id).await? {
+    match find(&engine, user, id).await? {
         Found::Open(_) => engine.cancel(user.account_id, id).await?,
         Found::Done(done) => engine.remove_file(user.account_id, &done.file).await?,
     }
