@@ -18,13 +18,13 @@ mod problem;
 mod receive;
 mod version;
 
-use ::http::{HeaderMap, HeaderName, Method, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::{
     RequestExt as _,
     extract::{Request, State},
     handler::Handler as _,
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use cloudstore_service::{Interim, Kind, Problem, Result, auth::User, path::Path};
 use uuid::Uuid;
@@ -43,6 +43,8 @@ const UPLOAD_DRAFT_INTEROP_VERSION: HeaderName =
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 /// `Content-Type` of bytes that are appended.
 const PARTIAL: &str = "application/partial-upload";
+/// Methods of content, whichever service answers them.
+const ALLOWED: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,POST,OPTIONS");
 /// What the note of an upload begins with that was created here.
 const NOTE: &str = r#"{"ietf":"#;
 
@@ -125,9 +127,11 @@ async fn can_tell(version: Version, request: &mut Request) -> bool {
 }
 
 /// `POST /api/v1/content/{path}` that offers no resumption.
-pub(crate) async fn no_post() -> Problem {
+pub(crate) async fn no_post() -> Response {
     let detail = "POST is for resumable uploads with Upload-Complete; send the content by PUT";
-    Problem::new(Kind::MethodNotAllowed, detail)
+    let mut response = Problem::new(Kind::MethodNotAllowed, detail).into_response();
+    response.headers_mut().insert(header::ALLOW, ALLOWED);
+    response
 }
 
 fn has_type(headers: &HeaderMap, wanted: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Where an upload goes on, its end by the client's will, and what this server takes.
 
-use ::http::{HeaderMap, HeaderValue, StatusCode, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    UPLOAD_COMPLETE, UPLOAD_INCOMPLETE, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, fields,
-    problem, settled, version::Version,
+    ALLOWED, UPLOAD_COMPLETE, UPLOAD_INCOMPLETE, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET,
+    fields, problem, settled, version::Version,
 };
 use crate::{
     dialect::malformed,
@@ -148,7 +148,6 @@ pub(super) async fn with_limits(app: &App, request: Request, next: Next) -> Resp
 }
 
 /// `OPTIONS /api/v1/content/{path}`. Nobody has to log in for that.
-pub(crate) async fn options() -> (StatusCode, [(::http::HeaderName, HeaderValue); 1]) {
-    let allowed = HeaderValue::from_static("GET,HEAD,PUT,POST,OPTIONS");
-    (StatusCode::NO_CONTENT, [(header::ALLOW, allowed)])
+pub(crate) async fn options() -> (StatusCode, [(HeaderName, HeaderValue); 1]) {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)])
 }
