@@ -78,8 +78,16 @@ impl Engine {
         let Ok(_turn) = session.concatenation.try_lock() else {
             return Ok(None);
         };
-        let Some(found) = self.parts(facts.account, parts).await? else {
-            return Ok(None);
+        let found = match self.parts(facts.account, parts).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // What is gone does not come back.
+                if error.is_absence() || matches!(error, Error::NoPart) {
+                    self.waiting().remove(&facts.id);
+                }
+                return Err(error);
+            }
         };
         let lens = parts.iter().map(|part| found[part].len);
         let length = lens.fold(0, u64::saturating_add);
@@ -190,11 +198,11 @@ impl Engine {
                     Ok(Found::Open(session)) => {
                         engine.concatenate(&session, &parts).await.map(drop)
                     }
-                    Ok(Found::Done(_)) | Err(Error::Gone | Error::NotFound) => {
+                    Err(error) if !error.is_absence() => Err(error),
+                    _ => {
                         engine.waiting().remove(&id);
                         Ok(())
                     }
-                    Err(error) => Err(error),
                 };
                 if let Err(error) = outcome {
                     tracing::warn!(upload = %id, %error, "parts were not put together");

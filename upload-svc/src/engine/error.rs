@@ -107,6 +107,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The upload that was asked for is not there, or not any more.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Gone => true,
+            Self::Metadata(problem) => [Kind::NotFound, Kind::UploadGone].contains(&problem.kind()),
+            _ => false,
+        }
+    }
+
     /// A refusal that dbproxy names by its slug.
     pub(crate) fn refused(slug: &str, detail: String) -> Self {
         Self::Metadata(Problem::new(

@@ -64,7 +64,7 @@ pub(super) async fn parts_len(
     parts: &[Uuid],
 ) -> Result<Option<u64>> {
     match engine.parts_len(account, parts).await {
-        Err(Error::NotFound | Error::Gone | Error::NoPart) => Err(malformed(
+        Err(error) if error.is_absence() || matches!(error, Error::NoPart) => Err(malformed(
             "Upload-Concat names something that is not a partial upload",
         )),
         answer => Ok(answer?),
