@@ -12,6 +12,7 @@ pub mod config;
 pub mod context;
 pub mod health;
 pub mod http;
+mod interim;
 pub mod json;
 pub mod jwt;
 pub mod listener;
@@ -29,4 +30,5 @@ pub mod testing;
 pub mod tls;
 pub mod trust;
 
+pub use interim::Interim;
 pub use problem::{Kind, Problem, Result};

@@ -3,11 +3,20 @@
 
 mod client;
 mod detect;
+mod inject;
 mod peers;
 mod streams;
 
 use std::{
-    convert::Infallible, future::pending, io, net::SocketAddr, pin::Pin, pin::pin, sync::Arc,
+    convert::Infallible,
+    future::pending,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -33,8 +42,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use crate::{http::wire, telemetry};
-pub use client::ClientAddress;
+pub use client::{ClientAddress, PublicOrigin};
 use detect::{Rewind, Version};
+use inject::{Begun, Framing, Http1, Http2, Wire, stream_id};
 use peers::{Admitted, Peers};
 use streams::{Counted, Streams};
 
@@ -224,7 +234,7 @@ struct Connection {
     shutdown: CancellationToken,
 }
 
-type Io = TokioIo<Pin<Box<TimeoutStream<Rewind<TcpStream>>>>>;
+type Io = Pin<Box<TimeoutStream<Rewind<TcpStream>>>>;
 
 impl Connection {
     async fn serve(self, mut stream: TcpStream) {
@@ -241,7 +251,7 @@ impl Connection {
         };
         let mut io = TimeoutStream::new(Rewind::new(read, stream));
         io.set_write_timeout(Some(self.limits.write_stall_timeout));
-        let io = TokioIo::new(Box::pin(io));
+        let io = Box::pin(io);
         let peer = self.peer;
         let result = match version {
             Version::Http1 => self.http1(io).await,
@@ -260,14 +270,20 @@ impl Connection {
             .max_headers(self.limits.max_headers)
             .max_header_size(self.limits.max_header_bytes as usize)
             .max_buf_size(HTTP1_BUFFER);
+        let wire = Wire::new(io, Http1::default());
+        let requests = AtomicU32::new(0);
         let service = service_fn(|mut request: Request<Incoming>| {
             if let Some(flaw) = wire::flaw(&request) {
                 request.extensions_mut().insert(flaw);
             }
-            self.answer(request)
+            // HTTP/1.0 does not know interim responses (RFC 9110 section 15.2).
+            let knows_interim = request.version() == http::Version::HTTP_11;
+            let begun = knows_interim.then(|| wire.begin(requests.fetch_add(1, Relaxed)));
+            self.answer(request, begun)
         });
-        let connection = builder.serve_connection(io, service);
-        drive(connection, self.shutdown.cancelled(), pending()).await
+        let connection = builder.serve_connection(TokioIo::new(wire.clone()), service);
+        let pump = wire.clone().pump();
+        drive(connection, pump, self.shutdown.cancelled(), pending()).await
     }
 
     async fn http2(self, io: Io) -> hyper::Result<()> {
@@ -285,11 +301,15 @@ impl Connection {
             .keep_alive_timeout(PING_EVERY);
         let idle_timeout = self.limits.header_read_timeout;
         let shutdown = self.shutdown.clone();
+        let wire = Wire::new(io, Http2::default());
+        let pump = wire.clone().pump();
+        let connection_io = TokioIo::new(wire.clone());
         let this = Arc::new(self);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let this = Arc::clone(&this);
+            let begun = stream_id(request.headers_mut()).map(|id| wire.begin(id));
             async move {
-                let answered = this.answer(request).await;
+                let answered = this.answer(request, begun).await;
                 answered.map(|response| response.map(Counted::new))
             }
         });
@@ -299,34 +319,58 @@ impl Connection {
                 () = streams.idle(idle_timeout) => {}
             }
         };
-        let connection = builder.serve_connection(io, service);
-        drive(connection, end, streams.idle(idle_timeout)).await
+        let connection = builder.serve_connection(connection_io, service);
+        drive(connection, pump, end, streams.idle(idle_timeout)).await
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
+    /// `begun` is what may send interim responses to the request; they end with the answer.
+    async fn answer<F: Framing>(
+        &self,
+        request: Request<Incoming>,
+        begun: Option<Begun<Io, F>>,
+    ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
         let proxies = &self.limits.trusted_proxies;
         let client = client::address(self.peer.ip(), request.headers(), proxies);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        let trusted = client::is_trusted(self.peer.ip(), proxies);
         request.extensions_mut().insert(client);
-        self.app.clone().oneshot(request).await
+        request.extensions_mut().insert(client::FromProxy(trusted));
+        // nginx takes any interim response but 100 for the final one.
+        if let Some(begun) = &begun
+            && !trusted
+        {
+            request.extensions_mut().insert(begun.interim());
+        }
+        let answered = self.app.clone().oneshot(request).await;
+        drop(begun);
+        answered
     }
 }
 
 /// Runs a connection until `end`. Then it finishes the requests it has and takes no more, unless
 /// the client does not go along and `give_up`, which is waited for from then on, comes first.
+/// `pump`, which ends only if the connection cannot be written to, runs beside it.
 async fn drive<C: GracefulConnection>(
     connection: C,
+    pump: impl Future<Output = io::Error>,
     end: impl Future<Output = ()>,
     give_up: impl Future<Output = ()>,
 ) -> Result<(), C::Error> {
-    let mut connection = pin!(connection);
+    let (mut connection, mut pump) = (pin!(connection), pin!(pump));
     tokio::select! {
         result = connection.as_mut() => return result,
+        error = pump.as_mut() => return unwritable(&error),
         () = end => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         result = connection => result,
+        error = pump => unwritable(&error),
         () = give_up => Ok(()),
     }
+}
+
+fn unwritable<E>(error: &io::Error) -> Result<(), E> {
+    tracing::debug!(%error, "cannot write an interim response");
+    Ok(())
 }

@@ -14,7 +14,7 @@ use cloudstore_service::{
 };
 
 use crate::{
-    dialect::{direct, native, staging},
+    dialect::{direct, ietf, native, staging, tus},
     engine::Engine,
     forward::{AUDIENCE, Forward, to_owner},
 };
@@ -27,6 +27,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) verifier: Verifier,
     pub(crate) forward: Arc<Forward>,
+    pub(crate) origins: tus::Origins,
 }
 
 pub(crate) fn routes(app: App) -> Router {
@@ -42,15 +43,42 @@ pub(crate) fn routes(app: App) -> Router {
         )
         .route("/api/v1/uploads/{id}/complete", post(native::complete))
         .route_layer(from_fn_with_state(app.clone(), to_owner));
+    let content = put(direct::put_content)
+        .post(ietf::no_post)
+        .options(ietf::options)
+        .route_layer(from_fn_with_state(app.clone(), ietf::upgrade));
     Router::new()
         .route("/api/v1/uploads", post(native::create).get(native::list))
         .route(
             "/api/v1/uploads/batch",
             post(native::create_batch).layer(batch_limit()),
         )
-        .route("/api/v1/content/{*path}", put(direct::put_content))
+        .route("/api/v1/content/{*path}", content)
         .merge(owned)
+        .merge(resumable(app.clone()))
         .with_state(app)
+}
+
+/// Resumable protocols of others.
+fn resumable(app: App) -> Router<App> {
+    let ietf = from_fn_with_state(app.clone(), ietf::answer);
+    let collection = || {
+        post(tus::create)
+            .options(tus::options)
+            .route_layer(ietf.clone())
+    };
+    let upload = get(tus::content)
+        .head(tus::offset)
+        .patch(tus::append)
+        .delete(tus::terminate)
+        .post(tus::overridden)
+        .route_layer(ietf.clone())
+        .route_layer(from_fn_with_state(app.clone(), to_owner));
+    Router::new()
+        .route("/files", collection())
+        .route("/files/", collection())
+        .route("/files/{id}", upload.options(tus::options))
+        .route_layer(from_fn_with_state(app, tus::speak))
 }
 
 /// For services only; users have no business here.
@@ -59,6 +87,7 @@ pub(crate) fn internal(engine: Arc<Engine>, trusted: Trusted) -> Router {
         .route("/internal/v1/staging/remove", post(staging::remove))
         .route("/internal/v1/staging/{id}", get(staging::content))
         .route("/internal/v1/staging/{id}/outboard", get(staging::outboard))
+        .route("/internal/v1/staging/{id}/part", get(staging::part))
         .route_layer(trust::require(trusted, AUDIENCE, READERS))
         .with_state(engine)
 }

@@ -53,6 +53,7 @@ async fn reserved(
         Status::Uploading => {}
         _ => return Err(uploads::gone(&upload).into()),
     }
+    rules::completable(&upload)?;
     let content = Content {
         size: upload.size,
         ..content
@@ -80,7 +81,7 @@ async fn reserved(
     let walk = Walk::down(tx, file.owner, file.path).await?;
     rules::check_precondition(request.precondition.as_ref(), walk.end())?;
     let placed = put(tx, walk, &file, &content, upload.size).await?;
-    complete(tx, &upload, &placed.entry.id).await?;
+    complete(tx, &upload, &placed.entry.id, &content).await?;
     Ok(response(placed, &content))
 }
 
@@ -150,12 +151,19 @@ async fn again(
 }
 
 /// Ends an upload that is locked and unfinished.
-async fn complete(tx: &mut Tx<'_>, upload: &Upload, entry: &Bytes) -> Outcome<()> {
+async fn complete(
+    tx: &mut Tx<'_>,
+    upload: &Upload,
+    entry: &Bytes,
+    content: &Content,
+) -> Outcome<()> {
     sqlx::query(
-        "UPDATE uploads SET status = 2 /* completed */, entry = ?, forget_at = ? WHERE id = ?",
+        "UPDATE uploads SET status = 2 /* completed */, entry = ?, forget_at = ?, blake3 = ?
+        WHERE id = ?",
     )
     .bind(&entry[..])
     .bind(upload.expires_at_ms.max(tx.now + rules::FINISHED_UPLOAD_MS))
+    .bind(&content.digests.blake3[..])
     .bind(&upload.id[..])
     .execute(&mut *tx.conn)
     .await?;

@@ -76,7 +76,7 @@ macro_rules! topics {
 topics! {
     accounts sessions keys
     files folders listings changes
-    uploads expiry quota staging
+    uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs
     transfers leases parked_copies parking mending repeated_conditions

@@ -4,6 +4,7 @@
 
 mod channel;
 mod http2;
+mod interim;
 mod listener;
 mod requests;
 mod rpc;

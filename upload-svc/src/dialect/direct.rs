@@ -20,9 +20,9 @@ use crate::engine::{Begin, Engine, Error, session::Declared};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
     /// Default `replace`: PUT means "let this be the content".
-    on_conflict: Option<http::OnConflict>,
+    pub(super) on_conflict: Option<http::OnConflict>,
     /// RFC 3339.
-    mtime: Option<String>,
+    pub(super) mtime: Option<String>,
 }
 
 /// `PUT /api/v1/content/{path}`: 201 for a new file, 200 when one was replaced.
@@ -45,15 +45,18 @@ pub(crate) async fn put_content(
     let size = content_length(&headers)?;
     let path = path::normalize_new(&path)?;
     let upload = Begin {
+        id: None,
         media_type: content_type(&headers).unwrap_or_else(|| media_type(&path)),
         path,
-        size: size.unwrap_or(0),
+        size: Some(size.unwrap_or(0)),
         declared: Declared {
             sha256: whole_digest(&headers)?,
             ..Declared::default()
         },
         on_conflict: native::on_conflict(options.on_conflict.unwrap_or(http::OnConflict::Replace)),
         mtime_ms: mtime(options.mtime.as_deref())?,
+        part: false,
+        note: String::new(),
     };
     let committed = engine
         .direct(user.account_id, upload, precondition, size, stream(body))
@@ -81,7 +84,7 @@ fn whole_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>> {
 }
 
 /// What the client says the content is, unless it is what clients say when they do not know.
-fn content_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     let told = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let unspecific = [
         "application/octet-stream",
