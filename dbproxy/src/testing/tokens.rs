@@ -83,7 +83,7 @@ pub async fn api_tokens(f: Fixture) {
     }
     let nobody = f.store.create_api_token(create(&id(), 3)).await;
     assert_eq!(kind(nobody), Kind::NotFound);
-    assert_eq!(list(&f, &account).await, [token.clone()]);
+    assert_eq!(list(&f, &account).await, std::slice::from_ref(&token));
     assert_eq!(list(&f, &other).await, []);
 
     let begin = f.clock.now_ms();
