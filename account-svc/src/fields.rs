@@ -11,6 +11,8 @@ const USERNAME: std::ops::RangeInclusive<usize> = 2..=64;
 const MAX_EMAIL: usize = 254;
 /// Characters.
 const MAX_DISPLAY_NAME: usize = 128;
+/// Characters of what a token is for.
+const MAX_TOKEN_NAME: usize = 128;
 
 type Rule = fn(&str) -> Option<&'static str>;
 
@@ -57,6 +59,12 @@ pub(crate) fn email(email: &str) -> Option<&'static str> {
 pub(crate) fn display_name(name: &str) -> Option<&'static str> {
     (name.chars().count() > MAX_DISPLAY_NAME || name.chars().any(char::is_control))
         .then_some("must have at most 128 characters and no control characters")
+}
+
+pub(crate) fn token_name(name: &str) -> Option<&'static str> {
+    let blank = name.trim().is_empty();
+    (blank || name.chars().count() > MAX_TOKEN_NAME || name.chars().any(char::is_control))
+        .then_some("must have 1 to 128 characters and no control characters")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Accounts and sessions: registration, login, refresh, logout, profile, and the keys that sign
-//! access tokens.
+//! Accounts and sessions: registration, login, refresh, logout, profile, API tokens, and the keys
+//! that sign access tokens.
 //!
 //! [`router`] is everything a process needs. Routes and handlers are in `routes`; what is below
-//! them (`accounts`, `sessions`, `keys`, `password`) knows no HTTP.
+//! them (`accounts`, `sessions`, `tokens`, `keys`, `password`) knows no HTTP.
 
 mod accounts;
 mod attempts;
@@ -12,6 +12,7 @@ mod keys;
 mod password;
 mod routes;
 mod sessions;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub async fn router(
             passwords.clone(),
             config.quota_bytes,
         )),
+        tokens: Arc::new(tokens::Tokens::new(store.clone())),
         sessions: Arc::new(sessions::Sessions::new(
             store,
             passwords,

@@ -10,15 +10,21 @@ use axum::{
 };
 use cloudstore_proto::{
     account::Session,
-    http::{Account, ChangePassword, Login, Refresh, Register, Tokens, UpdateMe},
+    http::{
+        self, Account, ChangePassword, CreateToken, CreatedToken, Refresh, Register, TokenList,
+        UpdateMe,
+    },
 };
 use cloudstore_service::{
     Problem, Result,
-    auth::{User, Verifier},
+    auth::{Access, Credential, Login, User, Verifier},
     json::Json,
+    path::Path,
 };
 
-use crate::{accounts::Accounts, keys::Jwks, sessions::Sessions};
+use uuid::Uuid;
+
+use crate::{accounts::Accounts, keys::Jwks, sessions::Sessions, tokens::Tokens};
 
 /// Bytes of a request body: the longest fields, escaped, fit several times.
 const BODY_LIMIT: usize = 32 * 1024;
@@ -28,6 +34,7 @@ const BODY_LIMIT: usize = 32 * 1024;
 pub(crate) struct App {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) verifier: Verifier,
 }
 
@@ -45,12 +52,15 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/api/v1/sessions/current", delete(logout))
         .route("/api/v1/me", get(me).patch(update_me))
         .route("/api/v1/me/password", put(change_password))
+        .route("/api/v1/tokens", post(create_token).get(list_tokens))
+        .route("/api/v1/tokens/{id}", delete(revoke_token))
         .route("/.well-known/jwks.json", get(jwks))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(app)
 }
 
-/// The caller, whose session has not ended: unlike [`User`], not even a moment ago.
+/// The caller, whose login has not ended: unlike [`Login`], not even a moment ago. Whatever manages
+/// the account takes it, so no API token can: a lost one must not outlive its withdrawal.
 struct Caller {
     user: User,
     session: Session,
@@ -60,9 +70,25 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let user = User::from_request_parts(parts, app).await?;
+        let Login(user) = Login::from_request_parts(parts, app).await?;
         let session = app.sessions.live(user).await?;
         Ok(Self { user, session })
+    }
+}
+
+/// Whoever asks for its own account: as [`Caller`], or with an API token of any scope. Who uploads
+/// needs to know how much room there is.
+struct Anybody(User);
+
+impl FromRequestParts<App> for Anybody {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let Access { user, credential } = Access::from_request_parts(parts, app).await?;
+        if credential == Credential::Login {
+            app.sessions.live(user).await?;
+        }
+        Ok(Self(user))
     }
 }
 
@@ -85,15 +111,18 @@ async fn register(
 
 async fn login(
     State(app): State<App>,
-    Json(body): Json<Login>,
-) -> Result<(StatusCode, Private<Tokens>)> {
+    Json(body): Json<http::Login>,
+) -> Result<(StatusCode, Private<http::Tokens>)> {
     Ok((
         StatusCode::CREATED,
         private(app.sessions.login(body).await?),
     ))
 }
 
-async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<Private<Tokens>> {
+async fn refresh(
+    State(app): State<App>,
+    Json(body): Json<Refresh>,
+) -> Result<Private<http::Tokens>> {
     Ok(private(app.sessions.refresh(&body.refresh_token).await?))
 }
 
@@ -107,8 +136,8 @@ async fn logout_everywhere(State(app): State<App>, caller: Caller) -> Result<Sta
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn me(State(app): State<App>, caller: Caller) -> Result<Private<Account>> {
-    Ok(private(app.accounts.get(caller.user.account_id).await?))
+async fn me(State(app): State<App>, Anybody(user): Anybody) -> Result<Private<Account>> {
+    Ok(private(app.accounts.get(user.account_id).await?))
 }
 
 async fn update_me(
@@ -127,6 +156,28 @@ async fn change_password(
     Json(body): Json<ChangePassword>,
 ) -> Result<StatusCode> {
     app.sessions.change_password(caller.session, body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn create_token(
+    State(app): State<App>,
+    caller: Caller,
+    Json(body): Json<CreateToken>,
+) -> Result<(StatusCode, Private<CreatedToken>)> {
+    let created = app.tokens.create(caller.user.account_id, body).await?;
+    Ok((StatusCode::CREATED, private(created)))
+}
+
+async fn list_tokens(State(app): State<App>, caller: Caller) -> Result<Private<TokenList>> {
+    Ok(private(app.tokens.list(caller.user.account_id).await?))
+}
+
+async fn revoke_token(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode> {
+    app.tokens.revoke(caller.user.account_id, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

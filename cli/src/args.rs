@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use cloudstore_proto::http::OnConflict;
+use cloudstore_proto::http::{OnConflict, Scope};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 something failed, 2 usage, 3 not found, 4 authentication required,
 5 checksum mismatch, 6 network or server unavailable (try again), 130 interrupted.
 
 Files: credentials in $XDG_CONFIG_HOME/cloudstore (mode 0600), the state of unfinished transfers
-in $XDG_STATE_HOME/cloudstore. CLOUDSTORE_TOKEN, an access token, wins over stored credentials.";
+in $XDG_STATE_HOME/cloudstore. CLOUDSTORE_TOKEN, an API token (`cloudstore tokens create`) or an
+access token, wins over stored credentials.";
 
 /// Keep files on a cloudstore server: resumable, verified, and instant for content it already has.
 #[derive(Debug, Parser)]
@@ -90,6 +91,8 @@ pub(crate) enum Command {
     Stat(PathArg),
     /// List or cancel unfinished uploads
     Uploads(UploadsArgs),
+    /// Make, list and revoke tokens for programs
+    Tokens(TokensArgs),
     /// Compare local files with the server by content
     Verify(VerifyArgs),
     /// For operators: see and steer what happens behind the scenes
@@ -330,6 +333,68 @@ pub(crate) enum UploadsAction {
     },
 }
 
+/// `tokens`
+#[derive(Debug, Args)]
+pub(crate) struct TokensArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) action: TokensAction,
+}
+
+/// What to do with API tokens.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Programs show a token instead of a login: as `Authorization: Bearer TOKEN`, as the password of HTTP
+Basic with your username, or to this command in the environment variable CLOUDSTORE_TOKEN. Managing
+tokens needs a login.")]
+pub(crate) enum TokensAction {
+    /// Make a token and write it to stdout, this once
+    Create(CreateTokenArgs),
+    /// Show the tokens that work now, without their secrets
+    Ls,
+    /// End tokens; programs that use them are locked out within about a second
+    Revoke {
+        /// As `tokens ls` shows them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+/// `tokens create`
+#[derive(Debug, Args)]
+pub(crate) struct CreateTokenArgs {
+    /// What the token is good for
+    #[arg(long, value_enum)]
+    pub(crate) scope: TokenScope,
+    /// Until when, from now: 90s, 30m, 12h, 30d, 52w [default: 90d]
+    #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+    pub(crate) expires: Option<u64>,
+    /// What it is for, to recognise it by [default: its scope]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// Values of `--scope`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TokenScope {
+    /// All files; the account itself stays out of reach
+    Full,
+    /// Add files and folders; nothing that exists is read, listed, replaced or deleted
+    Upload,
+    /// List and download
+    Read,
+}
+
+impl From<TokenScope> for Scope {
+    fn from(scope: TokenScope) -> Self {
+        match scope {
+            TokenScope::Full => Self::Full,
+            TokenScope::Upload => Self::Upload,
+            TokenScope::Read => Self::Read,
+        }
+    }
+}
+
 /// `verify`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -347,6 +412,24 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct CompletionsArgs {
     /// Shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// `30d` and the like, in seconds.
+fn parse_lifetime(text: &str) -> Result<u64, String> {
+    const WRONG: &str = "expected a number and a unit: s, m, h, d or w";
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 24 * 3_600,
+        "w" => 7 * 24 * 3_600,
+        _ => return Err(WRONG.to_owned()),
+    };
+    let count = digits.bytes().all(|b| b.is_ascii_digit());
+    let count: Option<u64> = digits.parse().ok().filter(|_| count);
+    let seconds = count.and_then(|count| count.checked_mul(unit));
+    seconds.filter(|it| *it > 0).ok_or_else(|| WRONG.to_owned())
 }
 
 /// `10M` and the like, in bytes a second.
@@ -408,6 +491,27 @@ mod tests {
         assert_eq!(parse_rate("10M"), Ok(10 << 20));
         for wrong in ["", "M", "0", "-1", "5x", "NaN", "1e400"] {
             assert!(parse_rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lifetimes() {
+        for (text, seconds) in [("90s", 90), ("1m", 60), ("12h", 43_200), ("30d", 2_592_000)] {
+            assert_eq!(parse_lifetime(text), Ok(seconds), "{text}");
+        }
+        for wrong in [
+            "",
+            "d",
+            "30",
+            "0d",
+            "-1d",
+            "+1d",
+            "1.5d",
+            "1y",
+            "30 d",
+            "99999999999999w",
+        ] {
+            assert!(parse_lifetime(wrong).is_err(), "{wrong}");
         }
     }
 

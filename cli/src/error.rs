@@ -198,6 +198,10 @@ fn advice(slug: &str) -> Option<&'static str> {
         "insufficient-storage" => "the server's disk is full; tell its operator",
         "too-many-uploads" => "finish or cancel some: `cloudstore uploads`",
         "upload-gone" | "upload-lost" => "run the same command again",
+        "too-many-tokens" => "`cloudstore tokens ls` shows them, `tokens revoke` ends them",
+        "insufficient-scope" => {
+            "use a token with another scope, or log in and unset CLOUDSTORE_TOKEN"
+        }
         "rate-limited" | "overloaded" | "unavailable" => "try again later",
         "not-found" => "`cloudstore ls` shows what is there",
         _ => return None,

@@ -226,6 +226,22 @@ checks! {
     RevokeSessionRequest |r| id(&r.id);
     RevokeAllSessionsRequest |r| id(&r.account_id);
     ListRevocationsRequest |_r| Ok(());
+    CreateApiTokenRequest |r| {
+        id(&r.id)?;
+        id(&r.account_id)?;
+        length("a token hash", &r.hash, 32)?;
+        name("the name of the token", &r.name)?;
+        match TokenScope::try_from(r.scope) {
+            Ok(TokenScope::Unspecified) | Err(_) => {
+                return Err(malformed(format!("{} is no scope", r.scope)));
+            }
+            Ok(_) => {}
+        }
+        duration("the lifetime", r.lifetime_ms)
+    };
+    FindApiTokenRequest |r| length("a token hash", &r.hash, 32);
+    ListApiTokensRequest |r| id(&r.account_id);
+    RevokeApiTokenRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
     PublishKeyRequest |r| {
         let key = r.key.as_ref().ok_or_else(|| malformed("there is no key".to_owned()))?;
         name("the kid", &key.kid)?;

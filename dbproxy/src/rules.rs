@@ -12,6 +12,9 @@ use cloudstore_service::{Kind, Problem, Result};
 pub const FINISHED_UPLOAD_MS: i64 = 24 * 3_600 * 1_000;
 /// How far the next question for revocations goes back: longer than any write waits for its commit.
 pub const REVOCATION_OVERLAP_MS: i64 = 15_000;
+/// How long a revoked API token is remembered, in milliseconds: far longer than any service accepts
+/// one without asking, so that each hears of the revocation.
+pub const REVOKED_TOKEN_MS: i64 = 3_600 * 1_000;
 /// Bytes kept of the error of a transfer.
 pub const MAX_ERROR_BYTES: usize = 1_000;
 
@@ -100,6 +103,25 @@ pub fn verify_declared(declared: &Digests, content: &Digests) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// May an account that has so many API tokens, some of them revoked and still remembered, have
+/// another one? Those count on their own: whoever replaces a token needs room for both, and the
+/// lists of revocations that every service copies stay short.
+///
+/// # Errors
+/// `TooManyTokens`.
+pub fn room_for_token(all: i64, revoked: i64, max: u32) -> Result<()> {
+    let max = i64::from(max);
+    if all - revoked < max && revoked < max {
+        return Ok(());
+    }
+    let detail = if revoked < max {
+        format!("an account can have {max} tokens; revoke one that is not needed")
+    } else {
+        format!("{max} tokens were revoked within the last hour; try again later")
+    };
+    Err(Problem::new(Kind::TooManyTokens, detail))
 }
 
 /// How a file comes to its place.

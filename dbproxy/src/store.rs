@@ -48,11 +48,25 @@ pub trait Store: Send + Sync {
         &self,
         request: RevokeAllSessionsRequest,
     ) -> Result<RevokeSessionsResponse>;
-    /// Revoked sessions, oldest revocation first, in pages.
+    /// Revoked sessions and API tokens, oldest revocation first, in pages.
     async fn list_revocations(
         &self,
         request: ListRevocationsRequest,
     ) -> Result<ListRevocationsResponse>;
+
+    /// Adds a token; also forgets those of the account that ended. `NameConflict` when the id or
+    /// the hash belongs to another token, `TooManyTokens` when there is no room for one.
+    async fn create_api_token(&self, request: CreateApiTokenRequest) -> Result<ApiToken>;
+    /// A token that can be used now, by its hash.
+    async fn find_api_token(&self, request: FindApiTokenRequest) -> Result<ApiToken>;
+    /// The tokens of an account that can be used now, oldest first.
+    async fn list_api_tokens(&self, request: ListApiTokensRequest)
+    -> Result<ListApiTokensResponse>;
+    /// Ends a token. `NotFound` when it is not one of the account's.
+    async fn revoke_api_token(
+        &self,
+        request: RevokeApiTokenRequest,
+    ) -> Result<RevokeApiTokenResponse>;
 
     /// `NameConflict` when the kid belongs to another key.
     async fn publish_key(&self, request: PublishKeyRequest) -> Result<PublishKeyResponse>;

@@ -50,7 +50,7 @@ macro_rules! topics {
 }
 
 topics! {
-    accounts sessions keys
+    accounts sessions keys api_tokens token_bounds
     files folders listings changes
     uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls

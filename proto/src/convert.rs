@@ -8,7 +8,10 @@ use time::{
 };
 use uuid::Uuid;
 
-use crate::{file, http};
+use crate::{
+    account::{ApiToken, TokenScope},
+    file, http,
+};
 
 /// Always three digits, so that all times of an answer have one form and sort as text.
 const MILLISECONDS: Iso8601<
@@ -96,6 +99,39 @@ pub fn entry(entry: &file::Entry) -> http::Entry {
             modified_at: rfc3339(entry.modified_at_ms),
         }),
     }
+}
+
+/// What a token is good for; `None` for what is none of the scopes.
+#[must_use]
+pub fn scope(scope: TokenScope) -> Option<http::Scope> {
+    match scope {
+        TokenScope::Unspecified => None,
+        TokenScope::Full => Some(http::Scope::Full),
+        TokenScope::Upload => Some(http::Scope::Upload),
+        TokenScope::Read => Some(http::Scope::Read),
+    }
+}
+
+/// The reverse of [`scope`].
+#[must_use]
+pub fn token_scope(scope: http::Scope) -> TokenScope {
+    match scope {
+        http::Scope::Full => TokenScope::Full,
+        http::Scope::Upload => TokenScope::Upload,
+        http::Scope::Read => TokenScope::Read,
+    }
+}
+
+/// An API token as the API shows it; `None` when its scope is none.
+#[must_use]
+pub fn token(token: &ApiToken) -> Option<http::Token> {
+    Some(http::Token {
+        id: id(&token.id),
+        name: token.name.clone(),
+        scope: scope(token.scope())?,
+        created_at: rfc3339(token.created_at_ms),
+        expires_at: rfc3339(token.expires_at_ms),
+    })
 }
 
 #[cfg(test)]

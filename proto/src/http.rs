@@ -137,6 +137,64 @@ pub struct ChangePassword {
     pub new_password: String,
 }
 
+/// What an API token is good for. None of them manages the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All of the files.
+    Full,
+    /// Create files and folders, and see and finish unfinished uploads; nothing that exists is
+    /// read, listed, replaced or deleted.
+    Upload,
+    /// List and download.
+    Read,
+}
+
+/// `POST /api/v1/tokens`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// What it is for, in 1 to 128 characters.
+    pub name: String,
+    /// What it is good for.
+    pub scope: Scope,
+    /// Seconds until it expires, at most ten years; 90 days when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u64>,
+}
+
+/// An API token as its owner sees it afterwards: never the secret.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Token {
+    /// UUID.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it is good for.
+    pub scope: Scope,
+    /// When it was made.
+    pub created_at: String,
+    /// When it stops working.
+    pub expires_at: String,
+}
+
+/// Answer to the creation of an API token.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct CreatedToken {
+    /// The secret, for `Authorization: Bearer` or as the password of `Basic`. Shown this once.
+    pub token: String,
+    /// What can be seen of it later.
+    #[serde(flatten)]
+    pub about: Token,
+}
+
+/// `GET /api/v1/tokens`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TokenList {
+    /// Those that work now, oldest first.
+    pub tokens: Vec<Token>,
+}
+
 /// What to do when the path is taken by other content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

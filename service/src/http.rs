@@ -1,5 +1,6 @@
 //! What every request goes through, whichever service answers it: [`finish`].
 
+mod challenge;
 mod observe;
 pub(crate) mod wire;
 
@@ -33,6 +34,7 @@ pub fn finish(router: Router) -> Router {
     telemetry::metrics();
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn(challenge::offer_basic))
         .layer(middleware::from_fn(wire::refuse))
         .layer(CatchPanicLayer::custom(from_panic))
         .layer(DefaultBodyLimit::max(json::DEFAULT_LIMIT));

@@ -6,6 +6,7 @@
 //! [`forward`] streams what others are asked for through to it.
 
 mod dialect;
+mod drop_box;
 pub mod engine;
 mod forward;
 mod limit;
@@ -21,12 +22,13 @@ pub use cloudstore_proto::upload::InstantPolicy;
 use cloudstore_service::auth::Verifier;
 use tokio_util::sync::CancellationToken;
 
-use self::{engine::Settings, forward::Forward, peers::Directory, routes::App};
 pub use self::{
+    drop_box::Config as DropBoxConfig,
     engine::{Engine, Ports},
     options::{Instant, Options},
     peers::Peers,
 };
+use self::{drop_box::DropBox, engine::Settings, forward::Forward, peers::Directory, routes::App};
 
 /// How upload-svc behaves.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub struct Config {
     pub lost_after: Duration,
     /// Origins of web pages whose scripts may upload here, exactly as browsers send them.
     pub origins: Vec<String>,
+    /// Where everybody may send files without credentials; `None`: nowhere.
+    pub drop_box: Option<DropBoxConfig>,
 }
 
 /// Default of [`Config::lost_after`]: longer than the restart of a machine takes.
@@ -68,7 +72,8 @@ pub struct Upload {
 /// Cleans up after the last run and starts serving. The sweep runs until `shutdown`.
 ///
 /// # Errors
-/// When the staging directory cannot be used or dbproxy does not answer.
+/// When the staging directory cannot be used, dbproxy does not answer, or the account of the drop
+/// box does not exist.
 pub async fn start(
     config: Config,
     mut ports: Ports,
@@ -76,11 +81,20 @@ pub async fn start(
     shutdown: CancellationToken,
 ) -> Result<Upload, engine::Error> {
     let origins = dialect::tus::Origins::new(&config.origins);
+    let drop_box = match &config.drop_box {
+        Some(config) => Some(
+            DropBox::open(config, ports.channel.clone())
+                .await
+                .map_err(engine::Error::Metadata)?,
+        ),
+        None => None,
+    };
     let settings = Settings {
         node: config.node,
         max_size: config.max_size,
         lifetime: config.lifetime,
         instant: config.instant,
+        drop_box,
         direct_limit: DIRECT_LIMIT,
     };
     // Without peers, another node in a row is one that this node replaced.
@@ -102,6 +116,7 @@ pub async fn start(
     let forward = Forward::new(
         engine.clone(),
         verifier.clone(),
+        drop_box,
         directory,
         peers.trusted.clone(),
         peers.tokens,
@@ -110,6 +125,7 @@ pub async fn start(
         router: routes::routes(App {
             engine: engine.clone(),
             verifier,
+            drop_box,
             forward: Arc::new(forward),
             origins,
         }),

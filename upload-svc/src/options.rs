@@ -11,6 +11,10 @@ const MAX_SIZE: u64 = 5 << 40;
 /// An unfinished upload is kept for a week by default: long enough for a holiday.
 const LIFETIME_S: u64 = 7 * 24 * 3_600;
 
+/// An unfinished upload to the drop box is kept for a day by default: nobody can look for it, and it
+/// takes room from others.
+const DROP_BOX_LIFETIME_S: u64 = 24 * 3_600;
+
 /// Limits of uploads.
 #[derive(Clone, Debug, Args, Serialize)]
 // Several services have options; flattened into one command line they need group names.
@@ -38,6 +42,17 @@ pub struct Options {
         env = "CLOUDSTORE_UPLOAD_ORIGINS"
     )]
     pub upload_origins: Vec<String>,
+    /// Account that takes what anybody sends to /files/ without credentials; it must exist, and its
+    /// quota bounds it [default: nobody can]
+    #[arg(
+        long,
+        value_name = "USERNAME",
+        env = "CLOUDSTORE_UPLOAD_DROP_BOX_ACCOUNT"
+    )]
+    pub drop_box_account: Option<String>,
+    /// How long an unfinished upload of that account is kept, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = DROP_BOX_LIFETIME_S, env = "CLOUDSTORE_UPLOAD_DROP_BOX_LIFETIME")]
+    pub drop_box_lifetime: u64,
 }
 
 impl Default for Options {
@@ -48,6 +63,8 @@ impl Default for Options {
             instant: Instant::Everyone,
             lost_after: crate::LOST_AFTER.as_secs(),
             upload_origins: Vec::new(),
+            drop_box_account: None,
+            drop_box_lifetime: DROP_BOX_LIFETIME_S,
         }
     }
 }
@@ -68,6 +85,13 @@ impl Options {
             instant: self.instant.into(),
             lost_after: Duration::from_secs(self.lost_after),
             origins: self.upload_origins.clone(),
+            drop_box: self
+                .drop_box_account
+                .clone()
+                .map(|account| crate::DropBoxConfig {
+                    account,
+                    lifetime: Duration::from_secs(self.drop_box_lifetime),
+                }),
         }
     }
 }

@@ -15,6 +15,7 @@ use cloudstore_service::{
 
 use crate::{
     dialect::{direct, ietf, native, staging, tus},
+    drop_box::DropBox,
     engine::Engine,
     forward::{AUDIENCE, Forward, to_owner},
 };
@@ -26,6 +27,7 @@ const READERS: &[&str] = &["transfer-worker", "download-svc", "upload-svc"];
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) verifier: Verifier,
+    pub(crate) drop_box: Option<DropBox>,
     pub(crate) forward: Arc<Forward>,
     pub(crate) origins: tus::Origins,
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accounts;
+mod api_tokens;
 mod flood;
 mod sessions;
 mod stack;

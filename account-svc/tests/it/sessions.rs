@@ -23,7 +23,10 @@ async fn unknown_users_and_wrong_passwords_look_the_same() {
         ("anna", ""),
     ] {
         let answer = stack.try_login(username, password).await;
-        assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+        assert_eq!(
+            answer.headers()["www-authenticate"],
+            "Bearer realm=\"cloudstore\""
+        );
         let mut body = problem(answer, 401, "unauthenticated").await;
         body.as_object_mut().unwrap().remove("request_id");
         bodies.push(body);
@@ -202,7 +205,10 @@ async fn everything_private_needs_a_token() {
         (Method::DELETE, "/api/v1/sessions/current"),
     ] {
         let answer = stack.request(method, path).send().await.unwrap();
-        assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+        assert_eq!(
+            answer.headers()["www-authenticate"],
+            "Bearer realm=\"cloudstore\""
+        );
         problem(answer, 401, "unauthenticated").await;
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloudstore_proto::http::{
-    Account, Completed, CreateFolder, CreateUpload, CreateUploads, Created, CreatedUploads, Entry,
-    File, Folder, Listing, Login, MoveEntry, OnConflict, Proof, Register, Tokens, UploadState,
-    Uploads,
+    Account, Completed, CreateFolder, CreateToken, CreateUpload, CreateUploads, Created,
+    CreatedToken, CreatedUploads, Entry, File, Folder, Listing, Login, MoveEntry, OnConflict,
+    Proof, Register, TokenList, Tokens, UploadState, Uploads,
 };
 use reqwest::{
     Method, Response,
@@ -68,6 +68,24 @@ impl Client {
     /// The account.
     pub(crate) async fn me(&self) -> Result<Account> {
         self.fetch(Request::new(Method::GET, "/api/v1/me")).await
+    }
+
+    /// A new API token. Once: a repetition would leave one that nobody knows.
+    pub(crate) async fn create_token(&self, body: &CreateToken) -> Result<CreatedToken> {
+        let request = Request::new(Method::POST, "/api/v1/tokens").json(body)?;
+        self.fetch(request.once()).await
+    }
+
+    /// The API tokens that work now.
+    pub(crate) async fn tokens(&self) -> Result<TokenList> {
+        self.fetch(Request::new(Method::GET, "/api/v1/tokens"))
+            .await
+    }
+
+    /// Ends an API token.
+    pub(crate) async fn revoke_token(&self, id: &str) -> Result<()> {
+        let path = format!("/api/v1/tokens{}", encode_path(id));
+        self.execute(Request::new(Method::DELETE, path)).await
     }
 
     /// Metadata of a file or folder, with a page of a folder's entries.

@@ -21,7 +21,7 @@ const REFRESH_BEFORE_MS: i64 = 30_000;
 pub(crate) enum Auth {
     /// No login; requests that need one fail with 401.
     Anonymous,
-    /// `CLOUDSTORE_TOKEN`: used as it is.
+    /// `CLOUDSTORE_TOKEN`, an API token or an access token: used as it is.
     Token(String),
     /// A stored login.
     Stored {

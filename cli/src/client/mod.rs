@@ -63,7 +63,14 @@ impl Client {
 
     /// For the user, naming the server.
     pub(crate) fn error(&self, trouble: Trouble) -> Error {
-        trouble.into_error(self.base())
+        let unauthenticated = trouble.is_unauthenticated();
+        let error = trouble.into_error(self.base());
+        match self.0.auth {
+            Auth::Token(_) if unauthenticated => {
+                error.advise("set CLOUDSTORE_TOKEN to a token that works, or unset it and log in")
+            }
+            _ => error,
+        }
     }
 
     /// A JSON answer.

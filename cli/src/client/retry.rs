@@ -56,7 +56,7 @@ fn random_fraction() -> f64 {
 /// Answers that may be different next time. 501 and 507 are not: they do not go away by waiting.
 pub(crate) fn is_retryable(status: u16, slug: &str) -> bool {
     match status {
-        408 | 425 | 429 => slug != "too-many-uploads",
+        408 | 425 | 429 => !matches!(slug, "too-many-uploads" | "too-many-tokens"),
         500..=599 => !matches!(status, 501 | 505 | 507),
         // Another request of ours, whose connection broke, still holds the chunk.
         409 => matches!(slug, "busy" | "preempted"),
@@ -108,6 +108,7 @@ mod tests {
         }
         assert!(is_retryable(409, "busy"));
         assert!(!is_retryable(429, "too-many-uploads"));
+        assert!(!is_retryable(429, "too-many-tokens"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod mv;
 mod rm;
 pub(crate) mod serve;
 mod stat;
+mod tokens;
 mod uploads;
 mod verify;
 
@@ -28,7 +29,7 @@ use crate::{
 };
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
-/// An access token for programs that have no stored login.
+/// An API token, or an access token, for programs that have no stored login.
 const TOKEN_VARIABLE: &str = "CLOUDSTORE_TOKEN";
 /// Enough connections for commands without content.
 const FEW_CONNECTIONS: usize = 4;
@@ -106,6 +107,7 @@ impl Context {
             Command::Cat(args) => cat::run(self, &args).await,
             Command::Stat(args) => stat::run(self, &args.path).await,
             Command::Uploads(args) => uploads::run(self, args.action).await,
+            Command::Tokens(args) => tokens::run(self, args.action).await,
             Command::Verify(args) => Box::pin(verify::run(self, &args)).await,
             Command::Admin(args) => admin::run(self, args).await,
             Command::Completions(args) => completions::run(self, args.shell),

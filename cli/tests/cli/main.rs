@@ -12,5 +12,6 @@ mod files;
 mod hostile;
 mod interrupted;
 mod support;
+mod tokens;
 mod transfer;
 mod tree;

@@ -11,6 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cloudstore");
+/// In the server's data directory.
+const LOG: &str = "log";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// `cloudstore serve`, killed when dropped.
@@ -23,15 +25,27 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (child, url) = serve(data.path(), "127.0.0.1:0");
+        let (child, url) = serve(data.path(), "127.0.0.1:0", None);
         Self { child, url, data }
+    }
+
+    /// One whose log is kept.
+    pub(crate) fn logging(filter: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (child, url) = serve(data.path(), "127.0.0.1:0", Some(filter));
+        Self { child, url, data }
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.data.path().join(LOG)).unwrap()
     }
 
     /// As a power button would, and back on the same address with the same data.
     pub(crate) fn kill_and_restart(&mut self) {
         self.kill();
         let address = self.url.strip_prefix("http://").unwrap().to_owned();
-        (self.child, self.url) = serve(self.data.path(), &address);
+        (self.child, self.url) = serve(self.data.path(), &address, None);
     }
 
     pub(crate) fn kill(&mut self) {
@@ -48,13 +62,18 @@ impl Drop for Server {
     }
 }
 
-fn serve(data: &Path, listen: &str) -> (Child, String) {
+fn serve(data: &Path, listen: &str, log: Option<&str>) -> (Child, String) {
+    let stderr = match log {
+        Some(_) => fs::File::create(data.join(LOG)).unwrap().into(),
+        None => Stdio::null(),
+    };
     let mut child = Command::new(BINARY)
         .args(["serve", "--listen", listen, "--data"])
         .arg(data)
+        .args(["--log-filter", log.unwrap_or("warn")])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(stderr)
         .spawn()
         .unwrap();
     let mut line = String::new();

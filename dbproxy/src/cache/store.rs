@@ -114,6 +114,17 @@ port! {
         change, [Subject::account(&request.account_id)]
     }
     list_revocations(request: ListRevocationsRequest) -> ListRevocationsResponse { pass }
+    create_api_token(request: CreateApiTokenRequest) -> ApiToken {
+        change, [Subject::account(&request.account_id)]
+    }
+    // Decides who may do what: never from the cache.
+    find_api_token(request: FindApiTokenRequest) -> ApiToken { pass }
+    list_api_tokens(request: ListApiTokensRequest) -> ListApiTokensResponse {
+        see, Subject::account(&request.account_id)
+    }
+    revoke_api_token(request: RevokeApiTokenRequest) -> RevokeApiTokenResponse {
+        change, [Subject::account(&request.account_id)]
+    }
     publish_key(request: PublishKeyRequest) -> PublishKeyResponse {
         change, [Subject::keys()]
     }

@@ -16,6 +16,10 @@ super::service! {
         revoke_all_sessions
             => revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse;
         list_revocations => list_revocations(ListRevocationsRequest) -> ListRevocationsResponse;
+        create_api_token => create_api_token(CreateApiTokenRequest) -> ApiToken;
+        find_api_token => find_api_token(FindApiTokenRequest) -> ApiToken;
+        list_api_tokens => list_api_tokens(ListApiTokensRequest) -> ListApiTokensResponse;
+        revoke_api_token => revoke_api_token(RevokeApiTokenRequest) -> RevokeApiTokenResponse;
         publish_key => publish_key(PublishKeyRequest) -> PublishKeyResponse;
         list_keys => list_keys(ListKeysRequest) -> ListKeysResponse;
     }

@@ -8,7 +8,7 @@
 //! 1. the rows of accounts, in order of their ids (`FOR UPDATE`): writes of one account come one
 //!    after the other, so its files, uploads and quota need no other lock;
 //! 2. the rows of blobs, in order of their digests (`FOR UPDATE`);
-//! 3. the rest: transfers, entries, uploads, sessions and then their tokens, staged copies, fences.
+//! 3. the rest: transfers, entries, uploads, sessions and then their tokens, API tokens, staged copies, fences.
 //!
 //! Transactions that met in a circle all the same are repeated (`writes.rs`).
 //!
@@ -41,6 +41,7 @@ mod schema;
 mod sessions;
 mod staging;
 mod statement;
+mod tokens;
 mod transfers;
 mod tree;
 mod tx;
@@ -330,6 +331,11 @@ commands! {
     revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse = write;
     revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse = write;
     list_revocations(ListRevocationsRequest) -> ListRevocationsResponse = latest;
+    create_api_token(CreateApiTokenRequest) -> ApiToken = write;
+    // As for sessions, and a new one is good at once, whoever asks.
+    find_api_token(FindApiTokenRequest) -> ApiToken = latest;
+    list_api_tokens(ListApiTokensRequest) -> ListApiTokensResponse = read;
+    revoke_api_token(RevokeApiTokenRequest) -> RevokeApiTokenResponse = write;
     publish_key(PublishKeyRequest) -> PublishKeyResponse = write;
     // A token may be used a moment after its key was published.
     list_keys(ListKeysRequest) -> ListKeysResponse = latest;

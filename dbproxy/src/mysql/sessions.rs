@@ -264,8 +264,10 @@ impl Command for ListRevocationsRequest {
     async fn run(&self, tx: &mut Tx<'_>) -> Outcome<ListRevocationsResponse> {
         let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as(
             "SELECT id, revoked_at FROM sessions WHERE revoked_at >= ?
+            UNION ALL SELECT id, revoked_at FROM api_tokens WHERE revoked_at >= ?
             ORDER BY revoked_at LIMIT ?",
         )
+        .bind(self.since_ms)
         .bind(self.since_ms)
         .bind(REVOCATIONS_PER_PAGE)
         .fetch_all(&mut *tx.conn)

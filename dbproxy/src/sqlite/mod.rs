@@ -10,6 +10,7 @@ mod garbage;
 mod place;
 mod rows;
 mod sessions;
+mod tokens;
 mod transfers;
 mod tree;
 mod uploads;
@@ -202,6 +203,10 @@ commands! {
     revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse = write;
     revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse = write;
     list_revocations(ListRevocationsRequest) -> ListRevocationsResponse = read;
+    create_api_token(CreateApiTokenRequest) -> ApiToken = write;
+    find_api_token(FindApiTokenRequest) -> ApiToken = read;
+    list_api_tokens(ListApiTokensRequest) -> ListApiTokensResponse = read;
+    revoke_api_token(RevokeApiTokenRequest) -> RevokeApiTokenResponse = write;
     publish_key(PublishKeyRequest) -> PublishKeyResponse = write;
     list_keys(ListKeysRequest) -> ListKeysResponse = read;
 

@@ -238,8 +238,9 @@ impl Command for ListRevocationsRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<ListRevocationsResponse> {
         let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT id, revoked_at FROM sessions WHERE revoked_at >= ?
-            ORDER BY revoked_at LIMIT ?",
+            "SELECT id, revoked_at FROM sessions WHERE revoked_at >= ?1
+            UNION ALL SELECT id, revoked_at FROM api_tokens WHERE revoked_at >= ?1
+            ORDER BY revoked_at LIMIT ?2",
         )
         .bind(self.since_ms)
         .bind(REVOCATIONS_PER_PAGE)

@@ -14,6 +14,7 @@ mod files;
 mod instant;
 mod races;
 mod repairs;
+mod tokens;
 mod transfers;
 mod uploads;
 
@@ -43,6 +44,7 @@ pub use self::{
         removal_against_references, resolved_or_committed, same_content_of_two,
     },
     repairs::{mending, repeated_conditions},
+    tokens::{api_tokens, token_bounds},
     transfers::{leases, parked_copies, parking, transfers},
     uploads::{expiry, lengths, quota, staging, uploads},
 };
@@ -81,7 +83,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         ($($topic:ident)*) => { $($topic(Fixture::new(&make).await).await;)* };
     }
     run! {
-        accounts sessions keys
+        accounts sessions keys api_tokens token_bounds
         files folders listings changes
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls

@@ -123,6 +123,8 @@ macro_rules! port {
                 find_credentials(FindCredentialsRequest) -> Credentials;
                 get_session(GetSessionRequest) -> Session;
                 list_revocations(ListRevocationsRequest) -> ListRevocationsResponse;
+                find_api_token(FindApiTokenRequest) -> ApiToken;
+                list_api_tokens(ListApiTokensRequest) -> ListApiTokensResponse;
                 list_keys(ListKeysRequest) -> ListKeysResponse;
                 list(ListRequest) -> ListResponse;
                 get_upload(GetUploadRequest) -> Upload;
@@ -140,6 +142,8 @@ macro_rules! port {
                 rotate_session(RotateSessionRequest) -> Session;
                 revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse;
                 revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse;
+                create_api_token(CreateApiTokenRequest) -> ApiToken;
+                revoke_api_token(RevokeApiTokenRequest) -> RevokeApiTokenResponse;
                 publish_key(PublishKeyRequest) -> PublishKeyResponse;
                 create_folder(CreateFolderRequest) -> Entry;
                 move_entry(MoveRequest) -> Entry;

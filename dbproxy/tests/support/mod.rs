@@ -118,6 +118,10 @@ carried! {
     revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse;
     revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse;
     list_revocations(ListRevocationsRequest) -> ListRevocationsResponse;
+    create_api_token(CreateApiTokenRequest) -> ApiToken;
+    find_api_token(FindApiTokenRequest) -> ApiToken;
+    list_api_tokens(ListApiTokensRequest) -> ListApiTokensResponse;
+    revoke_api_token(RevokeApiTokenRequest) -> RevokeApiTokenResponse;
     publish_key(PublishKeyRequest) -> PublishKeyResponse;
     list_keys(ListKeysRequest) -> ListKeysResponse;
     stat(StatRequest) -> Entry;

@@ -18,7 +18,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use cloudstore_proto::{file, path};
-use cloudstore_service::{Kind, Problem, Result, auth::User, query::Query};
+use cloudstore_service::{Kind, Problem, Result, auth::Reader, query::Query};
 use futures::{Stream, TryStreamExt as _};
 use serde::Deserialize;
 
@@ -54,14 +54,14 @@ pub(crate) struct ContentQuery {
 /// Sends a file's content, or the part of it that is asked for.
 pub(crate) async fn read(
     State(app): State<App>,
-    user: User,
+    reader: Reader,
     method: Method,
     EntryPath(path): EntryPath,
     Query(query): Query<ContentQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let wanted = Wanted {
-        owner: user.account_id,
+        owner: reader.account_id,
         path,
         conditions: conditions(&headers),
         range: single(&headers, &RANGE),

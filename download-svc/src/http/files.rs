@@ -9,7 +9,7 @@ use cloudstore_proto::{
 };
 use cloudstore_service::{
     Kind, Problem, Result,
-    auth::User,
+    auth::{Reader, Uploader, User},
     json::{Json, invalid_fields},
     precondition::Conditions,
     query::Query,
@@ -86,12 +86,12 @@ impl ListQuery {
 /// A file's metadata, or a folder with a page of its entries.
 pub(crate) async fn read(
     State(app): State<App>,
-    user: User,
+    reader: Reader,
     EntryPath(path): EntryPath,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Listing>> {
     let page = query.page()?;
-    let listed = match app.catalog.list(user.account_id, &path, page).await {
+    let listed = match app.catalog.list(reader.account_id, &path, page).await {
         Err(problem) if problem.kind() == Kind::NotAFolder => None,
         listed => Some(listed?),
     };
@@ -101,7 +101,7 @@ pub(crate) async fn read(
         next_cursor,
     }) = listed
     else {
-        let entry = app.catalog.stat(user.account_id, &path).await?;
+        let entry = app.catalog.stat(reader.account_id, &path).await?;
         let entry = convert::entry(&entry);
         return Ok(Json(Listing {
             entry,
@@ -148,13 +148,13 @@ pub(crate) async fn delete(
 /// Creates a folder.
 pub(crate) async fn create_folder(
     State(app): State<App>,
-    user: User,
+    uploader: Uploader,
     Json(body): Json<CreateFolder>,
 ) -> Result<(StatusCode, Json<Entry>)> {
     let path = path::normalize_new(&body.path)?;
     let entry = app
         .catalog
-        .create_folder(user.account_id, path, body.parents)
+        .create_folder(uploader.account_id, path, body.parents)
         .await?;
     Ok((StatusCode::CREATED, Json(convert::entry(&entry))))
 }

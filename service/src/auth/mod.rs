@@ -1,18 +1,24 @@
-//! Access tokens: who is calling. A handler that takes a [`User`] requires a valid token, one that
+//! Who is calling: people with the access token of a login, programs with an API token. A handler
+//! that takes a [`User`] or one of its relatives (`access.rs`) requires valid credentials, one that
 //! does not is public.
 
+mod access;
+mod api_token;
+mod credentials;
 mod keys;
+mod tokens;
 mod verifier;
 
-use axum::extract::{FromRef, FromRequestParts};
-use http::{HeaderMap, header, request::Parts};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
 
-pub use verifier::Verifier;
-
-use crate::{Kind, Problem, Result};
+pub(crate) use self::credentials::bearer;
+pub use self::{
+    access::{Access, Credential, Login, Reader, Uploader, User, insufficient},
+    api_token::{ApiToken, PREFIX},
+    verifier::Verifier,
+};
 
 /// `iss` of access tokens.
 pub const ISSUER: &str = "cloudstore";
@@ -40,43 +46,4 @@ pub struct Claims {
     pub nbf: u64,
     /// Not valid after.
     pub exp: u64,
-}
-
-/// The caller, as its access token says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
-    /// Account.
-    pub account_id: Uuid,
-    /// The login that the token belongs to.
-    pub session_id: Uuid,
-}
-
-impl<S> FromRequestParts<S> for User
-where
-    Verifier: FromRef<S>,
-    S: Send + Sync,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let token = bearer(&parts.headers)?;
-        Verifier::from_ref(state).verify(token).await
-    }
-}
-
-/// The token of `Authorization: Bearer`. Tokens in the query string are not looked at: they would
-/// end up in logs.
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        let detail = "send an access token: Authorization: Bearer <token>";
-        return Err(Problem::new(Kind::Unauthenticated, detail));
-    };
-    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(Problem::new(
-            Kind::Unauthenticated,
-            "only the Bearer scheme is accepted",
-        )),
-    }
 }

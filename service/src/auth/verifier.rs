@@ -1,5 +1,6 @@
 //! Verifies access tokens without asking anybody: keys and revoked sessions are copied from dbproxy
-//! in the background, verified tokens are remembered.
+//! in the background, verified tokens are remembered. API tokens are looked up (`tokens.rs`); of
+//! their revocation it hears as of that of sessions.
 
 use std::{
     collections::HashMap,
@@ -10,14 +11,17 @@ use std::{
 use cloudstore_proto::account::{
     ListKeysRequest, ListRevocationsRequest, account_store_client::AccountStoreClient,
 };
+use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    ACCESS_TOKEN_TTL, LEEWAY, User,
+    ACCESS_TOKEN_TTL, Access, ApiToken, Credential, LEEWAY, PREFIX, User,
+    credentials::Credentials,
     keys::{self, Keys},
+    tokens::{self, Tokens},
 };
 use crate::{Kind, Problem, Result, cache::Generations, clock, refresh::Refresher, rpc};
 
@@ -29,8 +33,10 @@ const CACHED_TOKENS: usize = 16_384;
 /// covers clocks that differ between dbproxy and this process.
 const REVOCATION_MEMORY: Duration =
     Duration::from_secs(ACCESS_TOKEN_TTL.as_secs() + LEEWAY.as_secs() + 15 * 60);
+// So is a revoked API token as long as it is accepted without asking.
+const _: () = assert!(tokens::REMEMBERED_FOR.as_secs() < ACCESS_TOKEN_TTL.as_secs());
 
-/// Verifies access tokens. Clones share everything.
+/// Verifies access tokens and API tokens. Clones share everything.
 #[derive(Clone)]
 pub struct Verifier(Arc<Shared>);
 
@@ -39,11 +45,12 @@ struct Shared {
     keys: RwLock<Keys>,
     revoked: RwLock<Revoked>,
     verified: Mutex<Generations<[u8; 32], Verified>>,
+    tokens: Tokens,
     /// Because of unknown keys.
     refresher: Refresher,
 }
 
-/// Sessions that ended, and when this process heard of it.
+/// Sessions and API tokens that ended, and when this process heard of it.
 #[derive(Default)]
 struct Revoked {
     /// Where the next copy goes on; `None` until the first one, before which nobody is let in.
@@ -65,8 +72,10 @@ impl Verifier {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn new(channel: rpc::Channel, shutdown: CancellationToken) -> Self {
+        let accounts = AccountStoreClient::new(channel);
         let verifier = Self(Arc::new(Shared {
-            accounts: AccountStoreClient::new(channel),
+            tokens: Tokens::new(accounts.clone()),
+            accounts,
             keys: RwLock::default(),
             revoked: RwLock::default(),
             verified: Mutex::new(Generations::new(CACHED_TOKENS)),
@@ -79,7 +88,45 @@ impl Verifier {
         verifier
     }
 
-    /// Who a token belongs to. Costs a hash and two look-ups for a token that was seen before.
+    /// Who sends a request, by its `Authorization`. See [`Verifier::verify`] for what it costs.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`]; `unauthenticated` as well when there are no credentials, and one
+    /// answer for everything that may be wrong with an API token; `overloaded` when too many of
+    /// them are being tried.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Access> {
+        match Credentials::of(headers)? {
+            Credentials::Bearer(text) if text.starts_with(PREFIX) => {
+                self.api_token(text, None).await
+            }
+            Credentials::Bearer(token) => Ok(Access {
+                user: self.verify(token).await?,
+                credential: Credential::Login,
+            }),
+            Credentials::Basic { username, password } => {
+                self.api_token(&password, Some(&username)).await
+            }
+        }
+    }
+
+    /// Whose token this is, if it is that of the account with this name. The name is compared only
+    /// when the token is known to be good, and nobody's password is looked at: what is answered and
+    /// how late says nothing about names.
+    async fn api_token(&self, text: &str, username: Option<&str>) -> Result<Access> {
+        let token = ApiToken::parse(text).ok_or_else(tokens::refused)?;
+        let known = self.0.tokens.find(&token).await?;
+        // Names of accounts are ASCII.
+        let named = username.is_none_or(|name| name.eq_ignore_ascii_case(&known.username));
+        if !named || self.is_revoked(known.user.session_id).await? {
+            return Err(tokens::refused());
+        }
+        Ok(Access {
+            user: known.user,
+            credential: Credential::Token(known.scope),
+        })
+    }
+
+    /// Who an access token belongs to. Costs a hash and two look-ups for a token that was seen before.
     ///
     /// # Errors
     /// `token-expired`; `unauthenticated` for everything else that is wrong with it, and for

@@ -48,6 +48,8 @@ kinds! {
     TokenExpired "token-expired" "The access token has expired" UNAUTHORIZED Unauthenticated;
     /// Known who it is, and not allowed.
     Forbidden "forbidden" "This is not allowed" FORBIDDEN PermissionDenied;
+    /// Known who it is, with a token that is not for this.
+    InsufficientScope "insufficient-scope" "The token is not for this" FORBIDDEN PermissionDenied;
     /// The proof of possession is wrong, late or was used: upload normally.
     ProofFailed "proof-failed" "The proof of possession failed" FORBIDDEN PermissionDenied;
     /// Not there, or not the caller's: deliberately the same.
@@ -107,6 +109,8 @@ kinds! {
     ChecksumMismatch "checksum-mismatch" "The checksum does not match" 460 InvalidArgument;
     /// The account has as many unfinished uploads as it may have.
     TooManyUploads "too-many-uploads" "Too many unfinished uploads" TOO_MANY_REQUESTS ResourceExhausted;
+    /// The account has as many API tokens as it may have.
+    TooManyTokens "too-many-tokens" "Too many tokens" TOO_MANY_REQUESTS ResourceExhausted;
     /// Too often.
     RateLimited "rate-limited" "Too many requests" TOO_MANY_REQUESTS ResourceExhausted;
     /// A defect or a failure on our side.

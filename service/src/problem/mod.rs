@@ -179,10 +179,13 @@ impl IntoResponse for Problem {
         }
         // RFC 6750 section 3: every 401 names the scheme; only a token that was sent is invalid.
         let challenge = match self.0.kind {
-            Kind::Unauthenticated => Some("Bearer"),
+            Kind::Unauthenticated => Some("Bearer realm=\"cloudstore\""),
             Kind::TokenExpired => Some(
-                "Bearer error=\"invalid_token\", error_description=\"the access token has expired\"",
+                "Bearer realm=\"cloudstore\", error=\"invalid_token\", error_description=\"the access token has expired\"",
             ),
+            Kind::InsufficientScope => {
+                Some("Bearer realm=\"cloudstore\", error=\"insufficient_scope\"")
+            }
             _ => None,
         };
         if let Some(challenge) = challenge {
@@ -230,7 +233,13 @@ mod tests {
 
     #[test]
     fn a_401_names_the_scheme() {
-        let response = Problem::new(Kind::Unauthenticated, "no").into_response();
-        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        let challenge = |kind| {
+            let response = Problem::new(kind, "no").into_response();
+            response.headers()["www-authenticate"].clone()
+        };
+        let bearer = "Bearer realm=\"cloudstore\"";
+        assert_eq!(challenge(Kind::Unauthenticated), bearer);
+        let narrow = challenge(Kind::InsufficientScope);
+        assert_eq!(narrow, format!("{bearer}, error=\"insufficient_scope\""));
     }
 }

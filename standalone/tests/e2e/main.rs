@@ -10,6 +10,7 @@
 mod support;
 
 mod accounts;
+mod api_tokens;
 mod batch;
 mod chunks;
 mod collision;

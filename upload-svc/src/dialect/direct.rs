@@ -6,7 +6,7 @@ use ::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::{body::Body, extract::State};
 use cloudstore_proto::{convert, http, path};
 use cloudstore_service::{
-    Result, auth::User, json::Json, path::Path, precondition::Conditions, query::Query,
+    Result, auth::Uploader, json::Json, path::Path, precondition::Conditions, query::Query,
 };
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ use crate::engine::{Begin, Engine, Error, session::Declared};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
-    /// Default `replace`: PUT means "let this be the content".
+    /// Default `replace`: PUT means "let this be the content". `fail` for those who may not.
     pub(super) on_conflict: Option<http::OnConflict>,
     /// RFC 3339.
     pub(super) mtime: Option<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Options {
 /// `PUT /api/v1/content/{path}`: 201 for a new file, 200 when one was replaced.
 pub(crate) async fn put_content(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Path(path): Path<String>,
     Query(options): Query<Options>,
     Conditions(precondition): Conditions,
@@ -44,6 +44,11 @@ pub(crate) async fn put_content(
     }
     let size = content_length(&headers)?;
     let path = path::normalize_new(&path)?;
+    let default = match uploader.may_replace {
+        true => http::OnConflict::Replace,
+        false => http::OnConflict::Fail,
+    };
+    let on_conflict = native::on_conflict(&uploader, options.on_conflict.unwrap_or(default))?;
     let upload = Begin {
         id: None,
         media_type: content_type(&headers).unwrap_or_else(|| media_type(&path)),
@@ -53,13 +58,19 @@ pub(crate) async fn put_content(
             sha256: whole_digest(&headers)?,
             ..Declared::default()
         },
-        on_conflict: native::on_conflict(options.on_conflict.unwrap_or(http::OnConflict::Replace)),
+        on_conflict,
         mtime_ms: mtime(options.mtime.as_deref())?,
         part: false,
         note: String::new(),
     };
     let committed = engine
-        .direct(user.account_id, upload, precondition, size, stream(body))
+        .direct(
+            uploader.account_id,
+            upload,
+            precondition,
+            size,
+            stream(body),
+        )
         .await?;
     metrics::counter!("cloudstore_uploads_completed_total", "how" => "direct").increment(1);
     let status = if committed.replaced {

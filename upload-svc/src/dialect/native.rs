@@ -11,7 +11,7 @@ use axum::{
 use cloudstore_proto::{convert, http, path, upload::OnConflict};
 use cloudstore_service::{
     Kind, Problem, Result,
-    auth::User,
+    auth::{Uploader, insufficient},
     http::request_id,
     json::{Json, invalid_fields},
     path::Path,
@@ -29,11 +29,13 @@ use crate::{
 /// `POST /api/v1/uploads`
 pub(crate) async fn create(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Json(body): Json<http::CreateUpload>,
 ) -> Result<Response> {
-    let entry = begin(&engine, &body)?;
-    let begun = engine.begin(user.account_id, vec![entry], false).await?;
+    let entry = begin(&engine, &uploader, &body)?;
+    let begun = engine
+        .begin(uploader.account_id, vec![entry], false)
+        .await?;
     let begun = begun
         .into_iter()
         .next()
@@ -58,14 +60,15 @@ pub(crate) async fn create(
 /// `POST /api/v1/uploads/batch`: every entry has its own result, whatever becomes of the others.
 pub(crate) async fn create_batch(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Json(body): Json<http::CreateUploads>,
 ) -> Result<Json<http::CreatedUploads>> {
     if body.entries.is_empty() || body.entries.len() > http::MAX_BATCH {
         let message = format!("must have 1 to {} elements", http::MAX_BATCH);
         return Err(invalid_fields([("entries", message)]));
     }
-    let entries = body.entries.iter().map(|entry| begin(&engine, entry));
+    let entries = body.entries.iter();
+    let entries = entries.map(|entry| begin(&engine, &uploader, entry));
     let (mut results, mut valid) = (Vec::new(), Vec::new());
     for entry in entries {
         match entry {
@@ -77,7 +80,7 @@ pub(crate) async fn create_batch(
         }
     }
     let mut begun = engine
-        .begin(user.account_id, valid, true)
+        .begin(uploader.account_id, valid, true)
         .await?
         .into_iter();
     let results = results.into_iter().map(|result| {
@@ -94,14 +97,14 @@ pub(crate) async fn create_batch(
 /// `POST /api/v1/uploads/{id}/proof`
 pub(crate) async fn prove(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Path(id): Path<Uuid>,
     Json(body): Json<http::Proof>,
 ) -> Result<(StatusCode, Json<http::Completed>)> {
     let mut proof = [0; 32];
     hex::decode_to_slice(&body.proof, &mut proof)
         .map_err(|_| invalid_fields([("proof", "must be 64 hexadecimal digits")]))?;
-    let file = match engine.find(user.account_id, id).await? {
+    let file = match engine.find(uploader.account_id, id).await? {
         Found::Done(done) => done.file,
         Found::Open(session) => {
             let file = engine.prove(&session, &proof).await?;
@@ -121,11 +124,11 @@ pub(crate) async fn prove(
 pub(crate) async fn list(
     State(engine): State<Arc<Engine>>,
     State(forward): State<Arc<Forward>>,
-    user: User,
+    uploader: Uploader,
     headers: HeaderMap,
 ) -> Result<Json<http::Uploads>> {
     let sender = forward.sender(&headers).await?;
-    let listed = engine.list(user.account_id).await?;
+    let listed = engine.list(uploader.account_id).await?;
     let mut uploads: Vec<_> = listed.own.iter().map(|session| view(session)).collect();
     if sender == Sender::Client {
         uploads.extend(forward.list(&headers, listed.elsewhere).await);
@@ -138,10 +141,10 @@ pub(crate) async fn list(
 /// `GET /api/v1/uploads/{id}`
 pub(crate) async fn status(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Path(id): Path<Uuid>,
 ) -> Result<Json<http::UploadState>> {
-    Ok(Json(match engine.find(user.account_id, id).await? {
+    Ok(Json(match engine.find(uploader.account_id, id).await? {
         Found::Open(session) => http::UploadState::Uploading {
             upload: view(&session),
         },
@@ -154,7 +157,7 @@ pub(crate) async fn status(
 /// `PUT /api/v1/uploads/{id}/chunks/{index}`
 pub(crate) async fn put_chunk(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Path((id, index)): Path<(Uuid, u64)>,
     headers: HeaderMap,
     body: Body,
@@ -162,7 +165,7 @@ pub(crate) async fn put_chunk(
     refuse_encodings(&headers)?;
     let length = content_length(&headers)?;
     let check = sha256_field(&headers, &HeaderName::from_static("content-digest"))?;
-    let Found::Open(session) = engine.find(user.account_id, id).await? else {
+    let Found::Open(session) = engine.find(uploader.account_id, id).await? else {
         return Err(Problem::new(Kind::UploadGone, "the upload is completed"));
     };
     engine
@@ -175,10 +178,10 @@ pub(crate) async fn put_chunk(
 /// `POST /api/v1/uploads/{id}/complete`
 pub(crate) async fn complete(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<http::Completed>)> {
-    let file = match engine.find(user.account_id, id).await? {
+    let file = match engine.find(uploader.account_id, id).await? {
         Found::Done(done) => done.file,
         Found::Open(session) => {
             let file = engine.complete(&session).await?;
@@ -197,14 +200,14 @@ pub(crate) async fn complete(
 /// `DELETE /api/v1/uploads/{id}`
 pub(crate) async fn cancel(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode> {
-    engine.cancel(user.account_id, id).await?;
+    engine.cancel(uploader.account_id, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn begin(engine: &Engine, entry: &http::CreateUpload) -> Result<Begin> {
+fn begin(engine: &Engine, uploader: &Uploader, entry: &http::CreateUpload) -> Result<Begin> {
     let max = engine.settings().max_size;
     if entry.size > max {
         return Err(crate::engine::Error::TooLarge(max).into());
@@ -216,19 +219,28 @@ fn begin(engine: &Engine, entry: &http::CreateUpload) -> Result<Begin> {
         path,
         size: Some(entry.size),
         declared: declared(entry.digests.as_ref())?,
-        on_conflict: on_conflict(entry.on_conflict),
+        on_conflict: on_conflict(uploader, entry.on_conflict)?,
         mtime_ms: mtime(entry.mtime.as_deref())?,
         part: false,
         note: String::new(),
     })
 }
 
-pub(super) fn on_conflict(rule: http::OnConflict) -> OnConflict {
-    match rule {
+/// The conflict rule, if the caller may go by it.
+///
+/// # Errors
+/// `insufficient-scope` for who may only add to what exists.
+pub(super) fn on_conflict(uploader: &Uploader, rule: http::OnConflict) -> Result<OnConflict> {
+    Ok(match rule {
         http::OnConflict::Fail => OnConflict::Fail,
-        http::OnConflict::Replace => OnConflict::Replace,
+        http::OnConflict::Replace if uploader.may_replace => OnConflict::Replace,
+        http::OnConflict::Replace => {
+            return Err(insufficient(
+                "to replace content, a token needs the scope full",
+            ));
+        }
         http::OnConflict::Rename => OnConflict::Rename,
-    }
+    })
 }
 
 fn created(begun: Begun) -> http::Created {

@@ -91,7 +91,7 @@ impl Engine {
             account_id: bytes(account),
             node: self.settings.node.clone(),
             policy: self.policy(account, probes).into(),
-            lifetime_ms: millis(self.settings.lifetime),
+            lifetime_ms: millis(self.lifetime(account)),
             direct_limit: if batch {
                 signed(self.settings.direct_limit)
             } else {

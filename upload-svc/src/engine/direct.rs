@@ -209,7 +209,7 @@ impl Engine {
             account_id: bytes(account),
             node: self.settings.node.clone(),
             policy: InstantPolicy::Off.into(),
-            lifetime_ms: millis(self.settings.lifetime),
+            lifetime_ms: millis(self.lifetime(account)),
             direct_limit: -1,
             max_open: super::MAX_OPEN_UPLOADS,
             entries: vec![cloudstore_proto::upload::BeginUpload {

@@ -80,7 +80,7 @@ use self::{
     concat::Waiting,
     session::{Declared, Facts, Session},
 };
-use crate::{limit::ProbeLimit, peers::Peers};
+use crate::{drop_box::DropBox, limit::ProbeLimit, peers::Peers};
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -114,6 +114,8 @@ pub struct Settings {
     pub lifetime: Duration,
     /// Who may upload instantly.
     pub instant: InstantPolicy,
+    /// The account whose unfinished uploads are kept for another time.
+    pub(crate) drop_box: Option<DropBox>,
     /// Files no longer than this are sent in one request when batched.
     pub direct_limit: u64,
 }
@@ -239,6 +241,14 @@ impl Engine {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How long an unfinished upload of this account is kept.
+    fn lifetime(&self, account: Uuid) -> Duration {
+        match self.settings.drop_box {
+            Some(drop_box) if drop_box.account == account => drop_box.lifetime,
+            _ => self.settings.lifetime,
+        }
     }
 
     fn client(&self) -> UploadStoreClient<Channel> {

@@ -18,7 +18,7 @@ use axum::{
 };
 use cloudstore_service::{
     Kind, Problem, Result,
-    auth::{User, Verifier},
+    auth::Verifier,
     trust::{Tokens, Trusted},
 };
 use http::{HeaderMap, HeaderName, Method, request::Parts};
@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use self::client::{Client, Failed};
 use crate::{
+    drop_box::{Depositor, DropBox},
     engine::{Engine, Error},
     peers::{Directory, Place},
     routes::App,
@@ -48,6 +49,7 @@ const OWNERS: u64 = 100_000;
 pub(crate) struct Forward {
     engine: Arc<Engine>,
     verifier: Verifier,
+    drop_box: Option<DropBox>,
     trusted: Trusted,
     directory: Arc<Directory>,
     client: Client,
@@ -84,6 +86,7 @@ impl Forward {
     pub(crate) fn new(
         engine: Arc<Engine>,
         verifier: Verifier,
+        drop_box: Option<DropBox>,
         directory: Arc<Directory>,
         trusted: Trusted,
         tokens: Tokens,
@@ -92,6 +95,7 @@ impl Forward {
         Self {
             engine,
             verifier,
+            drop_box,
             trusted,
             directory,
             client,
@@ -135,11 +139,11 @@ impl Forward {
         if self.engine.has(id) {
             return Ok(Decision::Here);
         }
-        let user = User::from_request_parts(parts, &self.verifier).await?;
+        let account = self.account(parts).await?;
         let known = self.owners.get(&id).await;
         let owner = match known {
             Some(node) => Some(node),
-            None => self.look_up(user, id).await?,
+            None => self.look_up(account, id).await?,
         };
         match owner {
             None => Ok(Decision::Here),
@@ -151,9 +155,15 @@ impl Forward {
         }
     }
 
+    /// Whose upload may be asked for: the handler decides in the same way.
+    async fn account(&self, parts: &mut Parts) -> Result<Uuid> {
+        let depositor = Depositor::of(parts, &self.verifier, self.drop_box).await?;
+        Ok(depositor.account_id)
+    }
+
     /// Asks dbproxy for the node of an unfinished upload that is not on this one.
-    async fn look_up(&self, user: User, id: Uuid) -> Result<Option<Arc<str>>> {
-        let node = self.engine.elsewhere(user.account_id, id).await?;
+    async fn look_up(&self, account: Uuid, id: Uuid) -> Result<Option<Arc<str>>> {
+        let node = self.engine.elsewhere(account, id).await?;
         let node: Option<Arc<str>> = node.map(Into::into);
         match &node {
             Some(node) => self.owners.insert(id, node.clone()).await,
@@ -200,11 +210,11 @@ impl Forward {
         body: Body,
         next: Next,
     ) -> Response {
-        let user = match User::from_request_parts(&mut parts, &self.verifier).await {
-            Ok(user) => user,
+        let account = match self.account(&mut parts).await {
+            Ok(account) => account,
             Err(problem) => return problem.into_response(),
         };
-        match self.look_up(user, id).await {
+        match self.look_up(account, id).await {
             Ok(None) => return next.run(Request::from_parts(parts, body)).await,
             Ok(Some(_)) => {}
             Err(problem) => return problem.into_response(),

@@ -173,6 +173,7 @@ impl Cluster {
             instant: InstantPolicy::Everyone,
             lost_after,
             origins: Vec::new(),
+            drop_box: None,
         };
         let ports = Ports {
             channel: self.channel.clone(),
