@@ -164,6 +164,7 @@ async fn client(store: Arc<dyn Store>, owner: Bytes, mut dice: Dice) {
                     owner: owner.clone(),
                     path,
                     parents: true,
+                    precondition: None,
                 });
                 let changes = [delete.clone(), create, delete].map(|change| Change {
                     change: Some(change),

@@ -199,6 +199,7 @@ impl Fixture {
                 owner: owner.clone(),
                 path,
                 parents,
+                precondition: None,
             })
             .await
     }
@@ -211,6 +212,7 @@ impl Fixture {
                 owner: owner.clone(),
                 from,
                 to,
+                replace: false,
             })
             .await
     }

@@ -168,6 +168,7 @@ impl World {
             owner: self.owner.clone(),
             path: path.to_owned(),
             parents: true,
+            precondition: None,
         };
         let (made, reached) = position::scope(None, process.create_folder(request)).await;
         made.unwrap();

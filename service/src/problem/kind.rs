@@ -69,6 +69,8 @@ kinds! {
     UploadGone "upload-gone" "The upload is gone" GONE NotFound;
     /// `If-Match` and its relatives.
     PreconditionFailed "precondition-failed" "A precondition failed" PRECONDITION_FAILED FailedPrecondition;
+    /// A lock of WebDAV is in the way; `locked` names its path.
+    Locked "locked" "The resource is locked" LOCKED FailedPrecondition;
     /// Larger than this server takes.
     TooLarge "too-large" "The content is too large" PAYLOAD_TOO_LARGE OutOfRange;
     /// Larger than the account has room for.
@@ -85,6 +87,8 @@ kinds! {
     DigestMismatch "digest-mismatch" "The digest does not match" UNPROCESSABLE_ENTITY InvalidArgument;
     /// The account has as many unfinished uploads as it may have.
     TooManyUploads "too-many-uploads" "Too many unfinished uploads" TOO_MANY_REQUESTS ResourceExhausted;
+    /// As many of these as an account or an entry may have, or more than one call does.
+    LimitReached "limit-reached" "A limit is reached" INSUFFICIENT_STORAGE ResourceExhausted;
     /// Too often.
     RateLimited "rate-limited" "Too many requests" TOO_MANY_REQUESTS ResourceExhausted;
     /// A defect or a failure on our side.
