@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cloudstore_proto::{
     dav::{Lock, LockRequest, PropertyChange},
     file::{Entry, EntryKind, Precondition},
+    lock::covers,
     path,
 };
 use cloudstore_service::{Kind, Problem, Result};
@@ -67,22 +68,8 @@ impl<'p> Touched<'p> {
     fn is_held_by(&self, lock: &Lock) -> bool {
         covers(lock, self.path)
             || (self.extent != Extent::Entry && lock.path == path::parent(self.path))
-            || (self.extent == Extent::Tree && is_below(&lock.path, self.path))
+            || (self.extent == Extent::Tree && path::is_below(&lock.path, self.path))
     }
-}
-
-/// Is a path below a folder, at any depth?
-#[must_use]
-pub fn is_below(path: &str, folder: &str) -> bool {
-    let folder = folder.trim_end_matches('/');
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
-}
-
-/// Is what is at a path locked by this lock?
-#[must_use]
-pub fn covers(lock: &Lock, path: &str) -> bool {
-    lock.path == path || (lock.infinite && is_below(path, &lock.path))
 }
 
 /// Tokens of a caller that asks about locks; `None` of one that does not.
@@ -117,7 +104,7 @@ pub fn check(locks: &[Lock], tokens: &[Bytes], touched: &[Touched<'_>]) -> Resul
 /// `Locked`, and `LimitReached`.
 pub fn admit(locks: &[Lock], new: &LockRequest) -> Result<()> {
     let conflict = locks.iter().find(|lock| {
-        let meet = covers(lock, &new.path) || (new.infinite && is_below(&lock.path, &new.path));
+        let meet = covers(lock, &new.path) || (new.infinite && path::is_below(&lock.path, &new.path));
         meet && !(lock.shared && new.shared)
     });
     if let Some(lock) = conflict {
@@ -248,21 +235,6 @@ mod tests {
             infinite,
             shared,
             ..Lock::default()
-        }
-    }
-
-    #[test]
-    fn below() {
-        for (path, folder, expected) in [
-            ("/a/b", "/a", true),
-            ("/a/b/c", "/a", true),
-            ("/a", "/", true),
-            ("/a", "/a", false),
-            ("/", "/", false),
-            ("/ab", "/a", false),
-            ("/a", "/a/b", false),
-        ] {
-            assert_eq!(is_below(path, folder), expected, "{path} below {folder}");
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod convert;
 pub mod http;
+pub mod lock;
 pub mod path;
 
 /// Encoded `FileDescriptorSet` of every service, for gRPC reflection.

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cloudstore_proto::{dav::*, file::Precondition};
+use cloudstore_proto::{dav::*, file::Precondition, path::is_below};
 use sqlx::{FromRow, Row as _, mysql::MySqlRow};
 
 use super::{
@@ -71,7 +71,7 @@ pub(super) async fn end(
     let locks = of_account(tx, account).await?;
     let ended = locks
         .iter()
-        .filter(|lock| lock.path == path || dav::is_below(&lock.path, path));
+        .filter(|lock| lock.path == path || is_below(&lock.path, path));
     for lock in ended {
         forget(tx, &lock.token).await?;
     }

@@ -81,7 +81,7 @@ fn whole_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>> {
 }
 
 /// What the client says the content is, unless it is what clients say when they do not know.
-fn content_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     let told = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let unspecific = [
         "application/octet-stream",

@@ -3,11 +3,13 @@
 //!
 //! - [`native`] indexed chunks in any order, instant upload with proof, batches
 //! - [`direct`] one PUT of the whole content
+//! - [`dav`] WebDAV: that PUT, and everything else a file manager does
 //! - [`staging`] finished copies, for the other services
 //!
 //! Resumable protocols of others (tus, the IETF draft) have their place here, beside these two.
 //! An upload belongs to the engine, not to a dialect: one begun here can be finished there.
 
+pub(crate) mod dav;
 pub(crate) mod direct;
 pub(crate) mod native;
 mod problem;
