@@ -10,6 +10,8 @@ mod accounts;
 mod blobs;
 mod changes;
 mod conflicts;
+mod copies;
+mod dav;
 mod files;
 mod instant;
 mod races;
@@ -24,7 +26,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use cloudstore_proto::{
-    account::*, file::*, transfer::*, upload::begin_result::Result as Answer, upload::*,
+    account::*, dav::*, file::*, transfer::*, upload::begin_result::Result as Answer, upload::*,
 };
 use cloudstore_service::{Kind, Result};
 use uuid::Uuid;
@@ -36,6 +38,8 @@ pub use self::{
     blobs::{garbage, known_blobs, other_nodes, purge, staged_copies},
     changes::changes,
     conflicts::{conflicts, repeated_calls},
+    copies::{copies, large_copies, replacing},
+    dav::{locked_changes, locks, many_locks, properties},
     files::{files, folders, listings},
     instant::{blocks, instant, lookups},
     races::{
@@ -83,6 +87,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
     run! {
         accounts sessions keys
         files folders listings changes
+        copies replacing large_copies locks locked_changes many_locks properties
         uploads expiry quota staging
         instant blocks lookups conflicts repeated_calls
         purge garbage staged_copies other_nodes known_blobs

@@ -82,10 +82,13 @@ async fn make(call: &Call, lock: &Lock) -> Result<()> {
 
 /// RFC 4918 section 9.10.2: the field `If` names the lock.
 async fn refresh(call: Call) -> Result<Response> {
+    if call.states.is_absent() {
+        let detail = "a lock is refreshed with its token in the field If";
+        return Err(malformed(detail).into());
+    }
     let tokens = call.states.tokens();
     let [token] = &tokens[..] else {
-        let detail = "a lock is refreshed with its token, and no other, in the field If";
-        return Err(malformed(detail).into());
+        return Err(not_this(Kind::PreconditionFailed));
     };
     let (token, timeout) = (token.clone(), timeout_ms(&call.headers));
     match call.store.refresh_lock(token, call.path, timeout).await {
