@@ -104,7 +104,8 @@ pub fn check(locks: &[Lock], tokens: &[Bytes], touched: &[Touched<'_>]) -> Resul
 /// `Locked`, and `LimitReached`.
 pub fn admit(locks: &[Lock], new: &LockRequest) -> Result<()> {
     let conflict = locks.iter().find(|lock| {
-        let meet = covers(lock, &new.path) || (new.infinite && path::is_below(&lock.path, &new.path));
+        let meet =
+            covers(lock, &new.path) || (new.infinite && path::is_below(&lock.path, &new.path));
         meet && !(lock.shared && new.shared)
     });
     if let Some(lock) = conflict {
@@ -265,7 +266,10 @@ mod tests {
         let locks = [lock(1, "/a", true, true), lock(2, "/a", true, true)];
         let touched = [Touched::tree("/a")];
         assert!(check(&locks, &[locks[1].token.clone()], &touched).is_ok());
-        assert_eq!(check(&locks, &[], &touched).unwrap_err().kind(), Kind::Locked);
+        assert_eq!(
+            check(&locks, &[], &touched).unwrap_err().kind(),
+            Kind::Locked
+        );
     }
 
     #[test]

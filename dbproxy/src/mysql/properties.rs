@@ -47,11 +47,12 @@ impl Command for PatchPropertiesRequest {
         }];
         let held = locks::of_account(tx, &self.owner).await?;
         dav::check(&held, &self.lock_tokens, &touched)?;
-        let old: Vec<PropertyRow> =
-            sqlx::query_as("SELECT entry, namespace, name, xml FROM dav_properties WHERE entry = ?")
-                .bind(&entry.id[..])
-                .fetch_all(&mut *tx.conn)
-                .await?;
+        let old: Vec<PropertyRow> = sqlx::query_as(
+            "SELECT entry, namespace, name, xml FROM dav_properties WHERE entry = ?",
+        )
+        .bind(&entry.id[..])
+        .fetch_all(&mut *tx.conn)
+        .await?;
         let old = old.into_iter().filter_map(|row| row.0.property);
         let mut properties: Properties = old
             .map(|property| ((property.namespace, property.name), property.xml))
@@ -65,15 +66,13 @@ impl Command for PatchPropertiesRequest {
             return Ok(PatchPropertiesResponse {});
         }
         let insert =
-            Statement::new("INSERT INTO dav_properties (entry, namespace, name, xml) VALUES ").rows(
-                &properties,
-                |row, ((namespace, name), xml)| {
+            Statement::new("INSERT INTO dav_properties (entry, namespace, name, xml) VALUES ")
+                .rows(&properties, |row, ((namespace, name), xml)| {
                     row.bytes(&entry.id)
                         .bytes(namespace.as_bytes())
                         .bytes(name.as_bytes())
                         .text(xml);
-                },
-            );
+                });
         insert.execute(tx).await?;
         Ok(PatchPropertiesResponse {})
     }

@@ -154,7 +154,11 @@ impl Copies {
     async fn keep(self, tx: &mut Tx<'_>, owner: &Bytes) -> Outcome<Entry> {
         let mut references: BTreeMap<Bytes, i64> = BTreeMap::new();
         let mut used = 0;
-        for blob in self.members.iter().filter_map(|copy| copy.entry.blob.as_ref()) {
+        for blob in self
+            .members
+            .iter()
+            .filter_map(|copy| copy.entry.blob.as_ref())
+        {
             used += blob.size;
             *references.entry(blob.blake3.clone()).or_default() += 1;
         }

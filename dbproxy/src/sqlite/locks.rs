@@ -24,16 +24,17 @@ pub(super) async fn of_account(tx: &mut Tx<'_>, account: &Bytes) -> Outcome<Vec<
     .bind(tx.now)
     .fetch_all(&mut *tx.conn)
     .await?;
-    let locks = rows.into_iter().map(
-        |(token, path, infinite, shared, owner_xml, remaining_ms)| Lock {
-            token: token.into(),
-            path,
-            infinite,
-            shared,
-            owner_xml,
-            remaining_ms,
-        },
-    );
+    let locks =
+        rows.into_iter().map(
+            |(token, path, infinite, shared, owner_xml, remaining_ms)| Lock {
+                token: token.into(),
+                path,
+                infinite,
+                shared,
+                owner_xml,
+                remaining_ms,
+            },
+        );
     Ok(locks.collect())
 }
 

@@ -30,7 +30,9 @@ impl Command for PatchPropertiesRequest {
                 .bind(&entry.id[..])
                 .fetch_all(&mut *tx.conn)
                 .await?;
-        let old = old.into_iter().map(|(space, name, xml)| ((space, name), xml));
+        let old = old
+            .into_iter()
+            .map(|(space, name, xml)| ((space, name), xml));
         let mut properties: Properties = old.collect();
         dav::patch(&mut properties, &self.changes)?;
         sqlx::query("DELETE FROM dav_properties WHERE entry = ?")

@@ -56,7 +56,12 @@ impl Fixture {
             entries: vec![entry.id.clone()],
         };
         request.check().unwrap();
-        let found = self.store.list_properties(request).await.unwrap().properties;
+        let found = self
+            .store
+            .list_properties(request)
+            .await
+            .unwrap()
+            .properties;
         let mut found: Vec<_> = found
             .into_iter()
             .map(|found| {
@@ -69,7 +74,12 @@ impl Fixture {
         found
     }
 
-    async fn patch(&self, owner: &Bytes, path: &str, changes: &[(&str, Option<&str>)]) -> Result<()> {
+    async fn patch(
+        &self,
+        owner: &Bytes,
+        path: &str,
+        changes: &[(&str, Option<&str>)],
+    ) -> Result<()> {
         let changes = changes.iter().map(|(name, xml)| PropertyChange {
             property: Some(Property {
                 namespace: "urn:x".to_owned(),
@@ -97,7 +107,12 @@ pub async fn locks(f: Fixture) {
     let lock = f.lock(request.clone()).await.unwrap();
     assert_eq!((&lock.token, &*lock.path), (&request.token, "/a/b"));
     assert_eq!(
-        (lock.infinite, lock.shared, &*lock.owner_xml, lock.remaining_ms),
+        (
+            lock.infinite,
+            lock.shared,
+            &*lock.owner_xml,
+            lock.remaining_ms
+        ),
         (false, false, "<owner/>", LEASE)
     );
     assert_eq!(f.lock(request).await.unwrap().token, lock.token, "repeated");
@@ -115,7 +130,11 @@ pub async fn locks(f: Fixture) {
         ("/a", false, None),
     ] {
         let found = f.lock(ask(&owner, path, infinite, true)).await;
-        assert_eq!(found.err().map(|problem| problem.kind()), expected, "{path}");
+        assert_eq!(
+            found.err().map(|problem| problem.kind()),
+            expected,
+            "{path}"
+        );
     }
     let refused = f.lock(ask(&owner, "/a/b", false, false)).await.unwrap_err();
     assert_eq!(refused.extension("locked").unwrap(), "/a/b");
@@ -134,10 +153,16 @@ pub async fn locks(f: Fixture) {
     }
     f.clock.advance(LEASE / 2);
     assert_eq!(f.locked(&owner).await, ["/a/b"], "the other has expired");
-    assert_eq!(kind(f.unlock(&owner, &lock.token, "/a").await), Kind::NotFound);
+    assert_eq!(
+        kind(f.unlock(&owner, &lock.token, "/a").await),
+        Kind::NotFound
+    );
     assert_eq!(kind(f.unlock(&owner, &id(), "/a/b").await), Kind::NotFound);
     f.unlock(&owner, &lock.token, "/a/b").await.unwrap();
-    assert_eq!(kind(f.unlock(&owner, &lock.token, "/a/b").await), Kind::NotFound);
+    assert_eq!(
+        kind(f.unlock(&owner, &lock.token, "/a/b").await),
+        Kind::NotFound
+    );
 
     let last = f.lock(ask(&owner, "/a", true, false)).await.unwrap();
     f.clock.advance(LEASE);
@@ -147,7 +172,10 @@ pub async fn locks(f: Fixture) {
         ..refresh(&owner, "/a")
     };
     assert_eq!(kind(f.store.refresh_lock(expired).await), Kind::NotFound);
-    assert!(f.lock(ask(&owner, "/a", true, false)).await.is_ok(), "in its place");
+    assert!(
+        f.lock(ask(&owner, "/a", true, false)).await.is_ok(),
+        "in its place"
+    );
 }
 
 /// Who asks about locks is stopped by those that others hold; who does not ask is not.
@@ -201,28 +229,68 @@ pub async fn locked_changes(f: Fixture) {
         let refused = f.store.copy(copy("/other", path, none.clone())).await;
         assert_eq!(kind(refused), Kind::Locked, "{path}");
     }
-    let refused = f.store.create_folder(folder("/a/b/new", none.clone())).await;
+    let refused = f
+        .store
+        .create_folder(folder("/a/b/new", none.clone()))
+        .await;
     assert_eq!(kind(refused), Kind::Locked);
-    assert_eq!(kind(f.patch(&owner, "/a/b/file", &[("p", Some("1"))]).await), Kind::Locked);
-    f.store.copy(copy("/a/b", "/free", none.clone())).await.unwrap();
+    assert_eq!(
+        kind(f.patch(&owner, "/a/b/file", &[("p", Some("1"))]).await),
+        Kind::Locked
+    );
+    f.store
+        .copy(copy("/a/b", "/free", none.clone()))
+        .await
+        .unwrap();
 
-    f.store.commit_upload(write("/a/b/file", held.clone())).await.unwrap();
-    f.store.create_folder(folder("/a/b/new", held.clone())).await.unwrap();
+    f.store
+        .commit_upload(write("/a/b/file", held.clone()))
+        .await
+        .unwrap();
+    f.store
+        .create_folder(folder("/a/b/new", held.clone()))
+        .await
+        .unwrap();
     f.put(&owner, "/a/b/unasked", 4).await.unwrap();
     assert_eq!(f.locked(&owner).await, ["/a/b"]);
-    f.store.move_entry(rename("/a/b", "/moved", held)).await.unwrap();
+    f.store
+        .move_entry(rename("/a/b", "/moved", held))
+        .await
+        .unwrap();
     assert!(f.locked(&owner).await.is_empty(), "a lock does not move");
 
-    let lock = f.lock(ask(&owner, "/moved/file", false, false)).await.unwrap();
-    f.store.delete(delete("/moved", holding(&[&lock.token]))).await.unwrap();
-    assert!(f.locked(&owner).await.is_empty(), "nor outlives what it is on");
+    let lock = f
+        .lock(ask(&owner, "/moved/file", false, false))
+        .await
+        .unwrap();
+    f.store
+        .delete(delete("/moved", holding(&[&lock.token])))
+        .await
+        .unwrap();
+    assert!(
+        f.locked(&owner).await.is_empty(),
+        "nor outlives what it is on"
+    );
 
     let flat = f.lock(ask(&owner, "/free", false, false)).await.unwrap();
-    let refused = f.store.create_folder(folder("/free/new", none.clone())).await;
-    assert_eq!(kind(refused), Kind::Locked, "a folder's members are locked with it");
-    f.store.commit_upload(write("/free/file", none.clone())).await.unwrap();
+    let refused = f
+        .store
+        .create_folder(folder("/free/new", none.clone()))
+        .await;
+    assert_eq!(
+        kind(refused),
+        Kind::Locked,
+        "a folder's members are locked with it"
+    );
+    f.store
+        .commit_upload(write("/free/file", none.clone()))
+        .await
+        .unwrap();
     let held = holding(&[&flat.token]);
-    f.store.create_folder(folder("/free/new", held)).await.unwrap();
+    f.store
+        .create_folder(folder("/free/new", held))
+        .await
+        .unwrap();
     f.clock.advance(LEASE);
     f.store.delete(delete("/free", none)).await.unwrap();
 }
@@ -231,12 +299,16 @@ pub async fn locked_changes(f: Fixture) {
 pub async fn many_locks(f: Fixture) {
     let owner = f.account(1 << 20).await;
     for n in 0..crate::dav::MAX_LOCKS {
-        f.lock(ask(&owner, &format!("/{n}"), false, false)).await.unwrap();
+        f.lock(ask(&owner, &format!("/{n}"), false, false))
+            .await
+            .unwrap();
     }
     let refused = f.lock(ask(&owner, "/one more", false, false)).await;
     assert_eq!(kind(refused), Kind::LimitReached);
     f.clock.advance(LEASE);
-    f.lock(ask(&owner, "/one more", false, false)).await.unwrap();
+    f.lock(ask(&owner, "/one more", false, false))
+        .await
+        .unwrap();
     assert_eq!(f.locked(&owner).await, ["/one more"]);
 }
 
@@ -246,19 +318,35 @@ pub async fn properties(f: Fixture) {
     let stranger = f.account(1 << 20).await;
     let pair = |name: &str, xml: &str| (name.to_owned(), xml.to_owned());
     f.put(&owner, "/a/file", 1).await.unwrap();
-    f.patch(&owner, "/a/file", &[("p", Some("1")), ("q", Some("<\u{10000}>"))])
+    f.patch(
+        &owner,
+        "/a/file",
+        &[("p", Some("1")), ("q", Some("<\u{10000}>"))],
+    )
+    .await
+    .unwrap();
+    f.patch(&owner, "/a", &[("p", Some("folder"))])
         .await
         .unwrap();
-    f.patch(&owner, "/a", &[("p", Some("folder"))]).await.unwrap();
     let both = [pair("p", "1"), pair("q", "<\u{10000}>")];
     assert_eq!(f.properties(&owner, "/a/file").await, both);
-    f.patch(&owner, "/a/file", &[("p", None), ("none", None), ("p", Some("2"))])
-        .await
-        .unwrap();
+    f.patch(
+        &owner,
+        "/a/file",
+        &[("p", None), ("none", None), ("p", Some("2"))],
+    )
+    .await
+    .unwrap();
     let both = [pair("p", "2"), pair("q", "<\u{10000}>")];
     assert_eq!(f.properties(&owner, "/a/file").await, both);
-    assert_eq!(kind(f.patch(&owner, "/x", &[("p", Some("1"))]).await), Kind::NotFound);
-    assert_eq!(kind(f.patch(&stranger, "/a", &[("p", Some("1"))]).await), Kind::NotFound);
+    assert_eq!(
+        kind(f.patch(&owner, "/x", &[("p", Some("1"))]).await),
+        Kind::NotFound
+    );
+    assert_eq!(
+        kind(f.patch(&stranger, "/a", &[("p", Some("1"))]).await),
+        Kind::NotFound
+    );
     let entry = f.stat(&owner, "/a/file").await.unwrap();
     let request = ListPropertiesRequest {
         owner: stranger.clone(),
@@ -286,15 +374,27 @@ pub async fn properties(f: Fixture) {
     assert_eq!(f.properties(&owner, "/c/file").await, both, "copied");
     assert_eq!(f.properties(&owner, "/c").await, [pair("p", "folder")]);
     f.patch(&owner, "/c/file", &[("p", None)]).await.unwrap();
-    assert_eq!(f.properties(&owner, "/b/file").await, both, "a copy is its own");
+    assert_eq!(
+        f.properties(&owner, "/b/file").await,
+        both,
+        "a copy is its own"
+    );
     f.rm(&owner, "/b").await.unwrap();
     f.purge_all(0).await;
     f.put(&owner, "/b/file", 1).await.unwrap();
     assert!(f.properties(&owner, "/b/file").await.is_empty());
 
     let long = "x".repeat(crate::dav::MAX_PROPERTY_BYTES / 2);
-    f.patch(&owner, "/b/file", &[("long", Some(&long))]).await.unwrap();
-    let refused = f.patch(&owner, "/b/file", &[("a", Some("1")), ("b", Some(&long))]).await;
+    f.patch(&owner, "/b/file", &[("long", Some(&long))])
+        .await
+        .unwrap();
+    let refused = f
+        .patch(&owner, "/b/file", &[("a", Some("1")), ("b", Some(&long))])
+        .await;
     assert_eq!(kind(refused), Kind::LimitReached);
-    assert_eq!(f.properties(&owner, "/b/file").await, [pair("long", &long)], "all or none");
+    assert_eq!(
+        f.properties(&owner, "/b/file").await,
+        [pair("long", &long)],
+        "all or none"
+    );
 }

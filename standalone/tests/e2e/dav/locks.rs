@@ -53,12 +53,19 @@ impl User {
 #[tokio::test]
 async fn two_clients_and_one_file() {
     let (stack, first) = TestStack::with_user().await;
-    let second = stack.api().login(&first.name, crate::support::PASSWORD).await;
+    let second = stack
+        .api()
+        .login(&first.name, crate::support::PASSWORD)
+        .await;
     first.dav_put("/file", b"content").await.status(201);
     let token = first.lock("/file", "0", EXCLUSIVE).await;
     for scope in [EXCLUSIVE, SHARED] {
         let refused = second.try_lock("/file", "0", scope).await.status(423);
-        assert!(refused.text().contains("<D:no-conflicting-lock><D:href>/dav/file"));
+        assert!(
+            refused
+                .text()
+                .contains("<D:no-conflicting-lock><D:href>/dav/file")
+        );
     }
     for method in ["PUT", "DELETE", "MOVE", "PROPPATCH"] {
         let refused = second.change(method, "/file", "").await.status(423);
@@ -111,8 +118,12 @@ async fn shared_and_deep_locks() {
     user.try_lock("/a/b", "0", EXCLUSIVE).await.status(423);
     user.change("PUT", "/a/b/file", "").await.status(423);
     user.change("PUT", "/a/b/new", "").await.status(423);
-    user.change("PUT", "/a/b/new", &format!("({deep})")).await.status(201);
-    user.change("DELETE", "/a", &format!("({deep})")).await.status(423);
+    user.change("PUT", "/a/b/new", &format!("({deep})"))
+        .await
+        .status(201);
+    user.change("DELETE", "/a", &format!("({deep})"))
+        .await
+        .status(423);
     // The lock of another address is named with the address.
     let both = format!("</dav/a> ({deep}) </dav/a/b/file> ({other})");
     user.change("PUT", "/a/b/file", &both).await.status(204);
@@ -127,7 +138,9 @@ async fn shared_and_deep_locks() {
     user.change("DELETE", "/a/b", "").await.status(423);
     let held = format!("</dav/a> ({flat})");
     user.change("MKCOL", "/a/folder", &held).await.status(201);
-    user.change("MOVE", "/a", &format!("({flat})")).await.status(201);
+    user.change("MOVE", "/a", &format!("({flat})"))
+        .await
+        .status(201);
     let found = user.propfind("/to", "0", "").await;
     assert_eq!(texts(&found, "lockdiscovery"), [""], "a lock does not move");
 }
@@ -136,30 +149,46 @@ async fn shared_and_deep_locks() {
 #[tokio::test]
 async fn new_names_and_refreshed_locks() {
     let (_stack, user) = TestStack::with_user().await;
-    user.try_lock("/missing/file", "0", EXCLUSIVE).await.status(409);
+    user.try_lock("/missing/file", "0", EXCLUSIVE)
+        .await
+        .status(409);
     let made = user.try_lock("/new", "0", EXCLUSIVE).await.status(201);
     let token = made.header("lock-token").to_owned();
     assert_eq!(user.dav_get("/new").await.status(200).body.len(), 0);
     user.change("PUT", "/new", "").await.status(423);
-    user.change("PUT", "/new", &format!("({token})")).await.status(204);
+    user.change("PUT", "/new", &format!("({token})"))
+        .await
+        .status(204);
 
     let refresh = |states: &str, timeout: &str| {
         let request = user.dav("LOCK", "/new").header("if", states);
         send(request.header("timeout", timeout))
     };
-    let refreshed = refresh(&format!("({token})"), "Second-90").await.status(200);
+    let refreshed = refresh(&format!("({token})"), "Second-90")
+        .await
+        .status(200);
     assert_eq!(texts(&refreshed.text(), "timeout"), ["Second-90"]);
     let refreshed = refresh(&format!("({token})"), "Infinite").await.status(200);
-    assert_eq!(texts(&refreshed.text(), "timeout"), ["Second-3600"], "at most");
+    assert_eq!(
+        texts(&refreshed.text(), "timeout"),
+        ["Second-3600"],
+        "at most"
+    );
     let unknown = "(<urn:uuid:00000000-0000-4000-8000-000000000000>)";
     refresh(unknown, "Second-90").await.status(412);
     user.unlock("/new", &token).await.status(204);
-    refresh(&format!("({token})"), "Second-90").await.status(412);
+    refresh(&format!("({token})"), "Second-90")
+        .await
+        .status(412);
 
     for body in ["<D:lockinfo xmlns:D=\"DAV:\"/>", "<other/>", "text"] {
         send(user.dav("LOCK", "/new").body(body)).await.status(400);
     }
-    send(user.dav("LOCK", "/new").header("depth", "1").body(EXCLUSIVE))
-        .await
-        .status(400);
+    send(
+        user.dav("LOCK", "/new")
+            .header("depth", "1")
+            .body(EXCLUSIVE),
+    )
+    .await
+    .status(400);
 }

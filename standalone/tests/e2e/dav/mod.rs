@@ -98,7 +98,10 @@ impl User {
     async fn propfind(&self, path: &str, depth: &str, body: &str) -> String {
         let request = self.dav("PROPFIND", path).header("depth", depth);
         let answer = send(request.body(body.to_owned())).await.status(207);
-        assert_eq!(answer.header("content-type"), "application/xml; charset=utf-8");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/xml; charset=utf-8"
+        );
         String::from_utf8(answer.body.to_vec()).unwrap()
     }
 }

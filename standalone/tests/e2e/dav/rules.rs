@@ -27,11 +27,35 @@ const RULES: &[Row] = &[
     row("9.7.2", "PUT /a/new/", &[], 405).with("x"),
     row("9.3.1", "MKCOL /a/file", &[], 405),
     row("9.3.1", "MKCOL /a/file/below", &[], 409),
-    row("RFC 9110 14.5", "PUT /a/file", &[("Content-Range", "bytes 0-2/6")], 400).with("one"),
-    row("RFC 9110 8.4", "PUT /a/file", &[("Content-Encoding", "gzip")], 415).with("one"),
-    row("RFC 9110 13.1.2", "PUT /a/file", &[("If-None-Match", "*")], 412).with("x"),
+    row(
+        "RFC 9110 14.5",
+        "PUT /a/file",
+        &[("Content-Range", "bytes 0-2/6")],
+        400,
+    )
+    .with("one"),
+    row(
+        "RFC 9110 8.4",
+        "PUT /a/file",
+        &[("Content-Encoding", "gzip")],
+        415,
+    )
+    .with("one"),
+    row(
+        "RFC 9110 13.1.2",
+        "PUT /a/file",
+        &[("If-None-Match", "*")],
+        412,
+    )
+    .with("x"),
     row("RFC 9110 13.1.1", "PUT /a/none", &[("If-Match", "*")], 412).with("x"),
-    row("RFC 9110 13.1.1", "PUT /a/file", &[("If-Match", "\"other\"")], 412).with("x"),
+    row(
+        "RFC 9110 13.1.1",
+        "PUT /a/file",
+        &[("If-Match", "\"other\"")],
+        412,
+    )
+    .with("x"),
     row("9.4", "GET /a/file", &[], 200),
     row("9.4", "HEAD /a/file", &[], 200),
     row("9.4", "GET /a", &[], 405),
@@ -53,34 +77,89 @@ const RULES: &[Row] = &[
     // Copies.
     row("9.8", "COPY /a/file", &[("Destination", "/copy")], 201),
     row("9.8.5", "COPY /a/file", &[("Destination", "/copy")], 204),
-    row("10.6", "COPY /a/file", &[("Destination", "/copy"), ("Overwrite", "F")], 412),
-    row("10.6", "COPY /a/file", &[("Destination", "/new"), ("Overwrite", "F")], 201),
-    row("10.6", "COPY /a/file", &[("Destination", "/new"), ("Overwrite", "maybe")], 400),
-    row("9.8.5", "COPY /a/file", &[("Destination", "/missing/x")], 409),
+    row(
+        "10.6",
+        "COPY /a/file",
+        &[("Destination", "/copy"), ("Overwrite", "F")],
+        412,
+    ),
+    row(
+        "10.6",
+        "COPY /a/file",
+        &[("Destination", "/new"), ("Overwrite", "F")],
+        201,
+    ),
+    row(
+        "10.6",
+        "COPY /a/file",
+        &[("Destination", "/new"), ("Overwrite", "maybe")],
+        400,
+    ),
+    row(
+        "9.8.5",
+        "COPY /a/file",
+        &[("Destination", "/missing/x")],
+        409,
+    ),
     row("9.8.5", "COPY /a/none", &[("Destination", "/x")], 404),
     row("9.8.5", "COPY /a/file", &[("Destination", "/a/file")], 403),
     row("9.8.5", "COPY /a/file", &[("Destination", "/")], 403),
     row("9.8.3", "COPY /a", &[("Destination", "/a/below")], 403),
-    row("9.8.3", "COPY /a", &[("Destination", "/x"), ("Depth", "1")], 400),
+    row(
+        "9.8.3",
+        "COPY /a",
+        &[("Destination", "/x"), ("Depth", "1")],
+        400,
+    ),
     row("10.3", "COPY /a", &[], 400),
-    row("9.8.3", "COPY /a", &[("Destination", "/flat"), ("Depth", "0")], 201),
+    row(
+        "9.8.3",
+        "COPY /a",
+        &[("Destination", "/flat"), ("Depth", "0")],
+        201,
+    ),
     row("9.8.3", "GET /flat/file", &[], 404),
-    row("9.8.3", "COPY /a", &[("Destination", "/deep/"), ("Depth", "infinity")], 201),
+    row(
+        "9.8.3",
+        "COPY /a",
+        &[("Destination", "/deep/"), ("Depth", "infinity")],
+        201,
+    ),
     row("9.8.3", "GET /deep/file", &[], 200),
     row("9.8.4", "COPY /a/file", &[("Destination", "/flat")], 204),
     row("9.8.4", "GET /flat", &[], 200),
     // Moves.
     row("9.9", "MOVE /copy", &[("Destination", "/moved")], 201),
     row("9.9", "GET /copy", &[], 404),
-    row("9.9.4", "MOVE /moved", &[("Destination", "/new"), ("Overwrite", "F")], 412),
+    row(
+        "9.9.4",
+        "MOVE /moved",
+        &[("Destination", "/new"), ("Overwrite", "F")],
+        412,
+    ),
     row("9.9.3", "MOVE /moved", &[("Destination", "/new")], 204),
     row("9.9.4", "MOVE /moved", &[("Destination", "/x")], 404),
     row("9.9.4", "MOVE /new", &[("Destination", "/missing/x")], 409),
     row("9.9.4", "MOVE /new", &[("Destination", "/new")], 403),
-    row("9.9.4", "MOVE /deep", &[("Destination", "/deep/below")], 403),
-    row("9.9.2", "MOVE /deep", &[("Destination", "/x"), ("Depth", "0")], 400),
+    row(
+        "9.9.4",
+        "MOVE /deep",
+        &[("Destination", "/deep/below")],
+        403,
+    ),
+    row(
+        "9.9.2",
+        "MOVE /deep",
+        &[("Destination", "/x"), ("Depth", "0")],
+        400,
+    ),
     row("9.9.4", "MOVE /", &[("Destination", "/x")], 403),
-    row("RFC 9110 13.1.1", "MOVE /new", &[("Destination", "/x"), ("If-Match", "\"o\"")], 412),
+    row(
+        "RFC 9110 13.1.1",
+        "MOVE /new",
+        &[("Destination", "/x"), ("If-Match", "\"o\"")],
+        412,
+    ),
     row("9.9.2", "MOVE /deep", &[("Destination", "/flat")], 204),
     row("9.9.2", "GET /flat/file", &[], 200),
     // Removal.
@@ -88,18 +167,40 @@ const RULES: &[Row] = &[
     row("9.6.1", "DELETE /flat", &[], 204),
     row("9.6", "DELETE /flat", &[], 404),
     row("9.6", "DELETE /", &[], 403),
-    row("RFC 9110 13.1.1", "DELETE /new", &[("If-Match", "\"other\"")], 412),
+    row(
+        "RFC 9110 13.1.1",
+        "DELETE /new",
+        &[("If-Match", "\"other\"")],
+        412,
+    ),
     // The field If, with nothing locked.
     row("10.4", "DELETE /new", &[("If", "([\"other\"])")], 412),
     row("10.4", "DELETE /new", &[("If", "nonsense")], 400),
     row("10.4.8", "DELETE /new", &[("If", "(<DAV:no-lock>)")], 412),
-    row("10.4.4", "PUT /new", &[("If", "(<urn:x>) (Not <DAV:no-lock>)")], 204).with("x"),
-    row("10.4.2", "PUT /new", &[("If", "</dav/none> (Not [\"x\"])")], 204).with("x"),
+    row(
+        "10.4.4",
+        "PUT /new",
+        &[("If", "(<urn:x>) (Not <DAV:no-lock>)")],
+        204,
+    )
+    .with("x"),
+    row(
+        "10.4.2",
+        "PUT /new",
+        &[("If", "</dav/none> (Not [\"x\"])")],
+        204,
+    )
+    .with("x"),
     row("10.4", "DELETE /new", &[("If", "(Not <DAV:no-lock>)")], 204),
     // Locks: their lines are in locks.rs.
     row("9.10", "LOCK /a/file", &[], 400),
     row("9.11", "UNLOCK /a/file", &[], 400),
-    row("9.11.1", "UNLOCK /a/file", &[("Lock-Token", "<urn:uuid:none>")], 409),
+    row(
+        "9.11.1",
+        "UNLOCK /a/file",
+        &[("Lock-Token", "<urn:uuid:none>")],
+        409,
+    ),
     // What WebDAV does not have.
     row("RFC 9110 15.5.6", "POST /a", &[], 405),
     row("RFC 9110 15.5.6", "PATCH /a/file", &[], 405),
@@ -117,7 +218,9 @@ async fn rules() {
 async fn classes_and_logins() {
     let (stack, user) = TestStack::with_user().await;
     for path in ["/dav", "/dav/", "/dav/any/thing"] {
-        let options = send(stack.api().request(Method::OPTIONS, path)).await.status(200);
+        let options = send(stack.api().request(Method::OPTIONS, path))
+            .await
+            .status(200);
         assert_eq!(options.header("dav"), "1, 2");
         for method in ["PROPFIND", "LOCK", "MKCOL", "GET", "PUT"] {
             assert!(options.header("allow").contains(method), "{method}");
@@ -158,7 +261,8 @@ async fn hostile_names() {
         for method in ["PUT", "MKCOL", "PROPFIND", "DELETE"] {
             let mut raw = Raw::connect(&stack.api().base).await;
             let request = format!("{method} {path}");
-            raw.head(&user, &request, &["content-length: 0", "depth: 0"]).await;
+            raw.head(&user, &request, &["content-length: 0", "depth: 0"])
+                .await;
             let answer = raw.answer().await;
             assert_eq!(answer.status, 422, "{request}: {}", answer.text());
         }

@@ -24,7 +24,9 @@ async fn large_content() {
     assert_same(&answer.body, &content);
     let etag = answer.header("etag").to_owned();
     assert_eq!(etag, format!("\"{}\"", blake3::hash(&content).to_hex()));
-    let range = user.dav("GET", "/chunked").header("range", "bytes=1000000-1999999");
+    let range = user
+        .dav("GET", "/chunked")
+        .header("range", "bytes=1000000-1999999");
     let range = send(range.header("if-range", &etag)).await.status(206);
     assert_same(&range.body, &content[1_000_000..2_000_000]);
     let known = user.dav("GET", "/chunked").header("if-none-match", &etag);
@@ -46,7 +48,8 @@ async fn a_broken_body_changes_nothing() {
     ] {
         let mut raw = Raw::connect(&stack.api().base).await;
         let request = format!("PUT /dav{path}");
-        raw.head(&user, &request, &[head, "expect: 100-continue"]).await;
+        raw.head(&user, &request, &[head, "expect: 100-continue"])
+            .await;
         // The server reads: what comes now arrives.
         assert_eq!(raw.read_head().await.status, 100, "{head}");
         if head.starts_with("transfer") {

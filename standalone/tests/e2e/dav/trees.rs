@@ -30,7 +30,10 @@ async fn a_tree_is_copied_and_moved() {
         user.dav_get(path).await.status(404);
     }
     let listing = user.propfind("/moved/b", "1", "").await;
-    let found: BTreeSet<_> = texts(&listing, "href").into_iter().map(str::to_owned).collect();
+    let found: BTreeSet<_> = texts(&listing, "href")
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let expected = ["/", "/c", "/\u{e9} #?%&<d>", "/e/", "/empty/"];
     let expected = expected.map(|name| format!("/dav/moved/b{}", encode(name)));
     assert_eq!(found, BTreeSet::from(expected));
@@ -66,10 +69,15 @@ async fn a_large_folder_is_listed() {
 async fn a_copy_beyond_the_quota() {
     let local = Local::with(|config| config.account.quota_bytes = 10_000).await;
     let user = local.user().await;
-    user.dav_put("/a", &user.content("a", 6_000)).await.status(201);
+    user.dav_put("/a", &user.content("a", 6_000))
+        .await
+        .status(201);
     let refused = user.transplant("COPY", "/a", "/b").await.status(507);
     assert!(refused.text().contains("<D:quota-not-exceeded/>"));
-    let refused = user.dav_put("/c", &user.content("c", 6_000)).await.status(507);
+    let refused = user
+        .dav_put("/c", &user.content("c", 6_000))
+        .await
+        .status(507);
     assert!(refused.text().contains("<D:quota-not-exceeded/>"));
     user.dav_get("/b").await.status(404);
     let answer = user

@@ -205,7 +205,9 @@ fn parse_list(text: &str) -> Option<(Vec<Condition>, &str)> {
         if let Some(after) = rest.strip_prefix(')') {
             return (!conditions.is_empty()).then_some((conditions, after));
         }
-        let not = rest.get(..3).is_some_and(|not| not.eq_ignore_ascii_case("not"));
+        let not = rest
+            .get(..3)
+            .is_some_and(|not| not.eq_ignore_ascii_case("not"));
         if not {
             rest = rest[3..].trim_start();
         }
@@ -258,7 +260,16 @@ mod tests {
             list(Some("http://h/b"), vec![tag(true, "\"z\"")]),
         ];
         assert_eq!(found.lists, expected);
-        for broken in ["", "()", "(", "(<urn:a>", "<a>", "(urn:a)", "x", "<a> <b> (<c>)"] {
+        for broken in [
+            "",
+            "()",
+            "(",
+            "(<urn:a>",
+            "<a>",
+            "(urn:a)",
+            "x",
+            "<a> <b> (<c>)",
+        ] {
             assert_eq!(parse(broken), None, "{broken:?}");
         }
         assert_eq!(parse(&"(<urn:a>)".repeat(MAX_LISTS + 1)), None);
@@ -269,7 +280,12 @@ mod tests {
         let id = Bytes::from_static(&[7; 16]);
         assert_eq!(parse_token(&token_uri(&id)), Some(id.clone()), "{id:?}");
         assert!(token_uri(&id).len() <= 37, "what is left of 200 bytes");
-        for other in ["DAV:no-lock", "cloudstore:", "cloudstore:AAAA", "urn:uuid:7"] {
+        for other in [
+            "DAV:no-lock",
+            "cloudstore:",
+            "cloudstore:AAAA",
+            "urn:uuid:7",
+        ] {
             assert_eq!(parse_token(other), None, "{other}");
         }
     }

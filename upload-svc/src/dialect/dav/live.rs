@@ -86,9 +86,7 @@ fn value(name: &str, entry: &Entry, facts: &Facts) -> Option<String> {
             let taken = account.used_bytes + account.reserved_bytes;
             unsigned(account.quota_bytes - taken).to_string()
         }
-        "quota-used-bytes" if folder => {
-            unsigned(facts.account.as_ref()?.used_bytes).to_string()
-        }
+        "quota-used-bytes" if folder => unsigned(facts.account.as_ref()?.used_bytes).to_string(),
         _ => return None,
     })
 }

@@ -93,9 +93,7 @@ async fn refresh(call: Call) -> Result<Response> {
     let (token, timeout) = (token.clone(), timeout_ms(&call.headers));
     match call.store.refresh_lock(token, call.path, timeout).await {
         Ok(lock) => Ok(answer(StatusCode::OK, &lock)),
-        Err(problem) if problem.kind() == Kind::NotFound => {
-            Err(not_this(Kind::PreconditionFailed))
-        }
+        Err(problem) if problem.kind() == Kind::NotFound => Err(not_this(Kind::PreconditionFailed)),
         Err(problem) => Err(problem.into()),
     }
 }

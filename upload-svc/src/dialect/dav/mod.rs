@@ -33,11 +33,7 @@ use axum::{
 };
 use bytes::Bytes;
 use cloudstore_proto::file::Precondition;
-use cloudstore_service::{
-    Kind, Problem,
-    auth::User,
-    precondition::Conditions,
-};
+use cloudstore_service::{Kind, Problem, auth::User, precondition::Conditions};
 
 use self::{
     condition::{If, precondition},

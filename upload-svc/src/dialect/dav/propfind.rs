@@ -32,8 +32,7 @@ use super::{
     xml::{Element, Name, escape},
 };
 
-const START: &str =
-    "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:multistatus xmlns:D=\"DAV:\">";
+const START: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:multistatus xmlns:D=\"DAV:\">";
 const END: &str = "</D:multistatus>\n";
 
 /// What is asked for.
@@ -50,13 +49,14 @@ enum Wanted {
 pub(super) async fn propfind(call: Call, body: Body) -> Result<Response> {
     let document = call.read(body).await?;
     let wanted = Wanted::parse(&document)?;
-    let depth = call.depth(
-        Depth::Infinity,
-        &[Depth::Zero, Depth::One, Depth::Infinity],
-    )?;
+    let depth = call.depth(Depth::Infinity, &[Depth::Zero, Depth::One, Depth::Infinity])?;
     if depth == Depth::Infinity {
         // It would read everything that the account has.
-        return Err(Refusal::Condition(Kind::Forbidden, "propfind-finite-depth", None));
+        return Err(Refusal::Condition(
+            Kind::Forbidden,
+            "propfind-finite-depth",
+            None,
+        ));
     }
     call.states.require(&call.store, &call.path).await?;
     let entry = call.there().await?;
@@ -73,7 +73,12 @@ pub(super) async fn propfind(call: Call, body: Body) -> Result<Response> {
         None => Body::from(start + END),
         Some(cursor) => Body::from_stream(report.stream(start, cursor)),
     };
-    Ok((StatusCode::MULTI_STATUS, [(header::CONTENT_TYPE, super::XML)], body).into_response())
+    Ok((
+        StatusCode::MULTI_STATUS,
+        [(header::CONTENT_TYPE, super::XML)],
+        body,
+    )
+        .into_response())
 }
 
 impl Wanted {
@@ -294,7 +299,12 @@ pub(super) fn multistatus(address: &str, propstats: &str) -> Response {
         "{START}<D:response><D:href>{}</D:href>{propstats}</D:response>{END}",
         escape(address)
     );
-    (StatusCode::MULTI_STATUS, [(header::CONTENT_TYPE, super::XML)], body).into_response()
+    (
+        StatusCode::MULTI_STATUS,
+        [(header::CONTENT_TYPE, super::XML)],
+        body,
+    )
+        .into_response()
 }
 
 #[cfg(test)]

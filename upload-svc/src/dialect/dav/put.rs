@@ -100,9 +100,8 @@ impl Call {
             .engine
             .direct(account, upload, Some(under), content.size, body);
         // Folders have no content: RFC 4918 section 9.7.2.
-        sent.await.map_err(|error| {
-            Refusal::from(error).instead(Kind::IsAFolder, Kind::MethodNotAllowed)
-        })
+        sent.await
+            .map_err(|error| Refusal::from(error).instead(Kind::IsAFolder, Kind::MethodNotAllowed))
     }
 
     /// Makes an empty file where nothing is: what LOCK does there (RFC 4918 section 7.3).

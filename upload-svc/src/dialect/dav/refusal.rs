@@ -84,7 +84,10 @@ impl IntoResponse for Refusal {
                 let content = address.map_or_else(
                     || format!("<D:{element}/>"),
                     |address| {
-                        format!("<D:{element}><D:href>{}</D:href></D:{element}>", escape(&address))
+                        format!(
+                            "<D:{element}><D:href>{}</D:href></D:{element}>",
+                            escape(&address)
+                        )
                     },
                 );
                 let headers = [

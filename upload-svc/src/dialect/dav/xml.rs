@@ -7,10 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use cloudstore_service::{Kind, Problem, Result};
 use xml::{
-    ParserConfig,
-    attribute::OwnedAttribute,
-    name::OwnedName,
-    namespace::Namespace,
+    ParserConfig, attribute::OwnedAttribute, name::OwnedName, namespace::Namespace,
     reader::XmlEvent,
 };
 
@@ -178,10 +175,7 @@ impl Element {
             out.push_str(&format!(" xmlns{colon}{prefix}=\"{}\"", escape(uri)));
         }
         for attribute in &self.attributes {
-            let name = qualified(
-                attribute.name.prefix.as_deref(),
-                &attribute.name.local_name,
-            );
+            let name = qualified(attribute.name.prefix.as_deref(), &attribute.name.local_name);
             out.push_str(&format!(" {name}=\"{}\"", escape(&attribute.value)));
         }
         if self.children.is_empty() {
@@ -231,7 +225,10 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
 }
 
 fn malformed(what: &str) -> Problem {
-    Problem::new(Kind::MalformedRequest, format!("the body is no XML: {what}"))
+    Problem::new(
+        Kind::MalformedRequest,
+        format!("the body is no XML: {what}"),
+    )
 }
 
 #[cfg(test)]
@@ -240,7 +237,8 @@ mod tests {
 
     #[test]
     fn documents_become_trees() {
-        let document = b"<?xml version=\"1.0\"?><a:one xmlns:a=\"DAV:\"><two xmlns=\"x\"/> t</a:one>";
+        let document =
+            b"<?xml version=\"1.0\"?><a:one xmlns:a=\"DAV:\"><two xmlns=\"x\"/> t</a:one>";
         let one = Element::parse(document).unwrap();
         assert!(one.name.is_dav("one"));
         let two = one.elements().next().unwrap();
