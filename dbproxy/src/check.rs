@@ -3,8 +3,12 @@
 //! The services validate what users send; these checks keep a faulty caller from writing rows
 //! that nobody could read again.
 
-use cloudstore_proto::{account::*, file::*, http::MAX_BATCH, path, transfer::*, upload::*};
+use cloudstore_proto::{
+    account::*, dav::*, file::*, http::MAX_BATCH, path, transfer::*, upload::*,
+};
 use cloudstore_service::{Kind, Problem, Result};
+
+use crate::dav::{MAX_LOCKS, MAX_PROPERTIES, MAX_PROPERTY_BYTES};
 
 /// Largest size of one file: far beyond any, and far from overflowing sums of sizes.
 pub const MAX_FILE_BYTES: i64 = 1 << 50;
@@ -20,6 +24,16 @@ pub const MAX_TEXT_BYTES: usize = 1_024;
 /// Bytes of the note that a protocol leaves at an upload: what the longest head of a request may
 /// hold, encoded once more.
 pub const MAX_NOTE_BYTES: usize = 8 << 10;
+/// Longest time a lock lasts without being refreshed. Whoever took it may never come back, and others
+/// of the account wait for it.
+pub const MAX_LOCK_MS: i64 = 3_600 * 1_000;
+/// Bytes of the namespace of a property.
+pub const MAX_NAMESPACE_BYTES: usize = 512;
+/// Bytes of the name of a property.
+pub const MAX_PROPERTY_NAME_BYTES: usize = 255;
+/// Entries whose properties are asked for in one call: with all that they may have
+/// ([`crate::dav::MAX_PROPERTY_BYTES`]) the answer has half the length of the longest message.
+pub const MAX_PROPERTY_ENTRIES: usize = 250;
 /// Longest lease, lifetime or grace period: ten years.
 const MAX_DURATION_MS: i64 = 10 * 365 * 24 * 3_600 * 1_000;
 
@@ -260,14 +274,27 @@ checks! {
     };
     CreateFolderRequest |r| {
         id(&r.owner)?;
+        precondition(r.precondition.as_ref())?;
         if r.path == "/" { Ok(()) } else { new_path(&r.path) }
     };
     MoveRequest |r| {
         id(&r.owner)?;
         new_path(&r.to)?;
-        below_root(&r.from)
+        below_root(&r.from)?;
+        precondition(r.precondition.as_ref())
     };
-    DeleteRequest |r| id(&r.owner).and_then(|()| below_root(&r.path));
+    CopyRequest |r| {
+        id(&r.owner)?;
+        id(&r.id)?;
+        new_path(&r.to)?;
+        below_root(&r.from)?;
+        precondition(r.precondition.as_ref())
+    };
+    DeleteRequest |r| {
+        id(&r.owner)?;
+        below_root(&r.path)?;
+        precondition(r.precondition.as_ref())
+    };
     PurgeRequest |_r| Ok(());
     ApplyRequest |r| {
         if r.changes.is_empty() {
@@ -281,6 +308,41 @@ checks! {
         r.counts.iter().try_for_each(|count| blake3(&count.blake3))
     };
     HotBlobsRequest |_r| Ok(());
+
+    LockRequest |r| {
+        id(&r.owner)?;
+        id(&r.token)?;
+        existing_path(&r.path)?;
+        text("the owner of the lock", &r.owner_xml)?;
+        lock_time(r.timeout_ms)
+    };
+    RefreshLockRequest |r| {
+        id(&r.owner)?;
+        id(&r.token)?;
+        existing_path(&r.path)?;
+        lock_time(r.timeout_ms)
+    };
+    UnlockRequest |r| {
+        id(&r.owner)?;
+        id(&r.token)?;
+        existing_path(&r.path)
+    };
+    ListLocksRequest |r| id(&r.owner);
+    PatchPropertiesRequest |r| {
+        id(&r.owner)?;
+        existing_path(&r.path)?;
+        tokens(&r.lock_tokens)?;
+        if r.changes.is_empty() {
+            return Err(malformed("no changes".to_owned()));
+        }
+        count("changes", r.changes.len(), MAX_PROPERTIES)?;
+        r.changes.iter().try_for_each(property_change)
+    };
+    ListPropertiesRequest |r| {
+        id(&r.owner)?;
+        count("entries", r.entries.len(), MAX_PROPERTY_ENTRIES)?;
+        r.entries.iter().try_for_each(|entry| id(entry))
+    };
 
     BeginUploadsRequest |r| {
         id(&r.account_id)?;
@@ -309,6 +371,7 @@ checks! {
             name("the node", &r.node)?;
         }
         range("the size", r.size, MAX_FILE_BYTES)?;
+        precondition(r.precondition.as_ref())?;
         if r.reserved {
             return Ok(());
         }
@@ -380,6 +443,37 @@ checks! {
         duration("the lease", r.lease_ms)
     };
     ConfirmDeletedRequest |r| blake3(&r.blake3);
+}
+
+fn tokens(tokens: &[bytes::Bytes]) -> Result<()> {
+    count("tokens of locks", tokens.len(), MAX_LOCKS)?;
+    tokens.iter().try_for_each(|token| id(token))
+}
+
+fn precondition(precondition: Option<&Precondition>) -> Result<()> {
+    let locks = precondition.and_then(|precondition| precondition.locks.as_ref());
+    locks.map_or(Ok(()), |locks| tokens(&locks.tokens))
+}
+
+fn lock_time(ms: i64) -> Result<()> {
+    range("the time of a lock", ms, MAX_LOCK_MS)
+}
+
+fn property_change(change: &PropertyChange) -> Result<()> {
+    let property = change.property.as_ref();
+    let property = property.ok_or_else(|| malformed("there is no property".to_owned()))?;
+    name("the name of a property", &property.name)?;
+    for (what, value, max) in [
+        ("the namespace", &property.namespace, MAX_NAMESPACE_BYTES),
+        ("the name", &property.name, MAX_PROPERTY_NAME_BYTES),
+        ("the value", &property.xml, MAX_PROPERTY_BYTES),
+    ] {
+        if value.len() > max {
+            let detail = format!("{what} of a property is longer than {max} bytes");
+            return Err(Problem::new(Kind::LimitReached, detail));
+        }
+    }
+    Ok(())
 }
 
 /// A path that names something other than the root folder.

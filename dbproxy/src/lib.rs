@@ -2,13 +2,14 @@
 //!
 //! [`Store`] is the port between the gRPC services and a database. [`sqlite`] is its embedded
 //! adapter, [`mysql`] the one for many processes. What does not depend on the database ([`check`],
-//! [`rules`], [`names`], [`cursor`]) lives outside of the adapters, and one contract suite (feature
+//! [`dav`], [`rules`], [`names`], [`cursor`]) lives outside of the adapters, and one contract suite (feature
 //! `testing`) holds for all of them.
 
 pub mod cache;
 pub mod check;
 pub mod clock;
 pub mod cursor;
+pub mod dav;
 mod grpc;
 pub mod mysql;
 pub mod names;

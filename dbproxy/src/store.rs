@@ -1,7 +1,7 @@
 //! The port between the gRPC services and a database: one method per RPC.
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
 use cloudstore_service::Result;
 
 /// Everything cloudstore keeps in a database.
@@ -80,8 +80,11 @@ pub trait Store: Send + Sync {
     /// `NotAFolder` when something on the way is a file.
     async fn create_folder(&self, request: CreateFolderRequest) -> Result<Entry>;
     /// `NotFound` when the new parent is not there, `NameConflict` when the new name is taken,
-    /// `InvalidPath` for moving a folder into itself.
+    /// `InvalidPath` for moving a folder into itself, and for replacing an entry by one below it.
     async fn move_entry(&self, request: MoveRequest) -> Result<Entry>;
+    /// Fails as [`Store::move_entry`] does, and with `QuotaExceeded`. Repeating a call answers the copy
+    /// that was made, if it is still there.
+    async fn copy(&self, request: CopyRequest) -> Result<Entry>;
     /// Deletes a file, or a folder with everything below it, in constant time.
     async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse>;
     /// Call again while the answer says `more`.
@@ -90,6 +93,28 @@ pub trait Store: Send + Sync {
     /// Several changes in one transaction: all of them, or none and the problem of the first that
     /// fails.
     async fn apply(&self, request: ApplyRequest) -> Result<ApplyResponse>;
+
+    /// Locks are about paths, whatever is there. They bind only callers who ask about them
+    /// ([`Precondition::locks`]), and end when they expire, by [`Store::unlock`], and with what they
+    /// are on: a move, a deletion or a replacement by such a caller ends those at and below it.
+    async fn lock(&self, request: LockRequest) -> Result<Lock>;
+    /// Never shortens what others rely on: the time is set, from now.
+    async fn refresh_lock(&self, request: RefreshLockRequest) -> Result<Lock>;
+    /// `NotFound` also for a lock that ended before.
+    async fn unlock(&self, request: UnlockRequest) -> Result<UnlockResponse>;
+    /// Sees every lock that was answered before.
+    async fn list_locks(&self, request: ListLocksRequest) -> Result<ListLocksResponse>;
+    /// Properties belong to the entry: they move with it, are copied with it, stay when its content
+    /// changes, and end when it is purged.
+    async fn patch_properties(
+        &self,
+        request: PatchPropertiesRequest,
+    ) -> Result<PatchPropertiesResponse>;
+    /// Of what is not there: none.
+    async fn list_properties(
+        &self,
+        request: ListPropertiesRequest,
+    ) -> Result<ListPropertiesResponse>;
 
     /// Counts downloads for [`Store::hot_blobs`]. Only a store with a cache in front of it does.
     async fn record_reads(&self, _request: RecordReadsRequest) -> Result<RecordReadsResponse> {

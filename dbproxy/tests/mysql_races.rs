@@ -148,7 +148,7 @@ fn expected<T>(result: Result<T>) -> Option<T> {
 /// One account's client: whatever comes to its mind.
 async fn client(store: Arc<dyn Store>, owner: Bytes, mut dice: Dice) {
     for _ in 0..CALLS {
-        match dice.roll(6) {
+        match dice.roll(7) {
             0 | 1 => {
                 expected(store.commit_upload(direct(&owner, &mut dice)).await);
             }
@@ -164,6 +164,7 @@ async fn client(store: Arc<dyn Store>, owner: Bytes, mut dice: Dice) {
                     owner: owner.clone(),
                     path,
                     parents: true,
+                    precondition: None,
                 });
                 let changes = [delete.clone(), create, delete].map(|change| Change {
                     change: Some(change),
@@ -173,6 +174,23 @@ async fn client(store: Arc<dyn Store>, owner: Bytes, mut dice: Dice) {
                     changes: changes.to_vec(),
                 };
                 expected(store.apply(request).await);
+            }
+            5 => {
+                let (from, to) = if dice.roll(2) == 0 {
+                    let folder = |dice: &mut Dice| format!("/{}", dice.roll(3));
+                    (folder(&mut dice), folder(&mut dice))
+                } else {
+                    (dice.path(), dice.path())
+                };
+                let request = CopyRequest {
+                    owner: owner.clone(),
+                    from,
+                    to,
+                    id: id(),
+                    replace: dice.roll(2) == 0,
+                    ..CopyRequest::default()
+                };
+                expected(store.copy(request).await);
             }
             _ => {
                 let path = if dice.roll(4) == 0 {

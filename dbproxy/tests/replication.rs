@@ -119,6 +119,7 @@ fn folder(owner: &Bytes, path: String) -> CreateFolderRequest {
         owner: owner.clone(),
         path,
         parents: false,
+        precondition: None,
     }
 }
 

@@ -30,8 +30,9 @@ local RETRY_AFTER_SECONDS = { [429] = 1, [503] = 2 }
 
 local function problem_of(status)
     -- An address that nginx could not take apart: a NUL in it, or more ".." than there are folders.
-    if status == 400 and not ngx.var.request_uri and (ngx.var.request or ""):match("^%u+ /api/v1/%l+/") then
-        return INVALID_PATH
+    if status == 400 and not ngx.var.request_uri then
+        local request = ngx.var.request or ""
+        if request:match("^%u+ /api/v1/%l+/") or request:match("^%u+ /dav/") then return INVALID_PATH end
     end
     return PROBLEMS[status] or (status >= 500 and UNAVAILABLE) or MALFORMED
 end
@@ -73,6 +74,16 @@ function M.announce_end()
     if ngx.var.request_length - (ngx.ctx.head_length or 0) < expected then
         ngx.header["Connection"] = "close"
     end
+end
+
+-- name_methods says which methods an address has whose methods two services share: each of the two
+-- names its own only.
+function M.name_methods()
+    if ngx.status ~= 405 then return end
+    local is_dav = ngx.var.request_uri:find("^/dav")
+    ngx.header["Allow"] = is_dav
+            and "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"
+        or "GET, HEAD, PUT, POST, OPTIONS"
 end
 
 -- take_range makes the part that the service describes the one that nginx sends; none: all of it.

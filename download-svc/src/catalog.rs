@@ -125,6 +125,7 @@ impl Catalog {
             owner: id(owner),
             path,
             parents,
+            precondition: None,
         };
         Ok(self
             .client
@@ -147,6 +148,7 @@ impl Catalog {
             from,
             to,
             precondition,
+            replace: false,
         };
         Ok(self
             .client

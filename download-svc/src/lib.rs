@@ -30,7 +30,7 @@ pub use options::{Options, Policy};
 
 use cache::{DiskCache, Ranking};
 use catalog::Catalog;
-use http::{content as content_api, files as files_api};
+use http::{content as content_api, dav as dav_api, files as files_api};
 use reader::Reader;
 
 /// Bounds of the service, and how content is delivered.
@@ -134,6 +134,10 @@ pub fn router(
     Ok(Router::new()
         // Content. axum sends HEAD to the GET handler.
         .route("/api/v1/content/{*path}", get(content_api::read))
+        // WebDAV; its other methods are upload-svc's.
+        .route("/dav", get(dav_api::read))
+        .route("/dav/", get(dav_api::read))
+        .route("/dav/{*path}", get(dav_api::read))
         // Metadata, listings, changes.
         .route("/api/v1/files", entry())
         .route("/api/v1/files/", entry())

@@ -3,6 +3,7 @@
 
 pub mod convert;
 pub mod http;
+pub mod lock;
 pub mod path;
 
 /// Encoded `FileDescriptorSet` of every service, for gRPC reflection.
@@ -54,8 +55,16 @@ pub mod cloudstore {
             v1, "cloudstore.transfer.v1"
         );
     }
+    /// `cloudstore.dav`
+    pub mod dav {
+        generated!(
+            /// Locks and dead properties of WebDAV.
+            v1, "cloudstore.dav.v1"
+        );
+    }
 }
 
 pub use cloudstore::{
-    account::v1 as account, file::v1 as file, transfer::v1 as transfer, upload::v1 as upload,
+    account::v1 as account, dav::v1 as dav, file::v1 as file, transfer::v1 as transfer,
+    upload::v1 as upload,
 };

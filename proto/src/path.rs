@@ -102,6 +102,14 @@ pub fn parent(path: &str) -> &str {
     }
 }
 
+/// Is a path below a folder, at any depth?
+#[must_use]
+pub fn is_below(path: &str, folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    path.strip_prefix(folder)
+        .is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+}
+
 /// A child's path.
 #[must_use]
 pub fn join(folder: &str, name: &str) -> String {
@@ -146,6 +154,21 @@ mod tests {
         assert_eq!(normalize_new("/"), Err(InvalidPath::Root));
         assert!(normalize_new(&"d/".repeat(64)).is_ok());
         assert_eq!(normalize_new(&"d/".repeat(65)), Err(InvalidPath::TooDeep));
+    }
+
+    #[test]
+    fn below() {
+        for (path, folder, expected) in [
+            ("/a/b", "/a", true),
+            ("/a/b/c", "/a", true),
+            ("/a", "/", true),
+            ("/a", "/a", false),
+            ("/", "/", false),
+            ("/ab", "/a", false),
+            ("/a", "/a/b", false),
+        ] {
+            assert_eq!(is_below(path, folder), expected, "{path} below {folder}");
+        }
     }
 
     #[test]

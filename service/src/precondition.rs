@@ -23,6 +23,7 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
         Ok(Self(any.then_some(Precondition {
             if_match,
             if_none_match,
+            locks: None,
         })))
     }
 }

@@ -75,6 +75,15 @@ pub(crate) struct Depositor {
 }
 
 impl Depositor {
+    /// The id of a new upload. That of a stranger is all that protects it, so it says nothing about
+    /// the ids that others got at the same time.
+    pub(crate) fn new_id(&self) -> Uuid {
+        match self.is_anonymous {
+            true => Uuid::new_v4(),
+            false => Uuid::now_v7(),
+        }
+    }
+
     /// Whom a request comes from. Credentials that are not valid are refused, drop box or not: who
     /// shows some means to be somebody.
     ///

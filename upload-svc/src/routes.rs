@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::FromRef,
     middleware::from_fn_with_state,
-    routing::{get, post, put},
+    routing::{any, get, post, put},
 };
 use cloudstore_service::{
     auth::Verifier,
@@ -14,7 +14,7 @@ use cloudstore_service::{
 };
 
 use crate::{
-    dialect::{direct, ietf, native, staging, tus},
+    dialect::{dav, direct, ietf, native, staging, tus},
     drop_box::DropBox,
     engine::Engine,
     forward::{AUDIENCE, Forward, to_owner},
@@ -56,6 +56,10 @@ pub(crate) fn routes(app: App) -> Router {
             post(native::create_batch).layer(batch_limit()),
         )
         .route("/api/v1/content/{*path}", content)
+        // Every method but those of download-svc, GET and HEAD.
+        .route("/dav", any(dav::handle))
+        .route("/dav/", any(dav::handle))
+        .route("/dav/{*path}", any(dav::handle))
         .merge(owned)
         .merge(resumable(app.clone()))
         .with_state(app)

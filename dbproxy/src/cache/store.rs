@@ -2,7 +2,7 @@
 //! which have nothing to do with the cache.
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
 use cloudstore_service::Result;
 
 use super::{CachedStore, subject::Subject};
@@ -138,6 +138,9 @@ port! {
     move_entry(request: MoveRequest) -> Entry {
         change, [Subject::account(&request.owner)]
     }
+    copy(request: CopyRequest) -> Entry {
+        change, [Subject::account(&request.owner)]
+    }
     delete(request: DeleteRequest) -> DeleteResponse {
         change, [Subject::account(&request.owner)]
     }
@@ -145,6 +148,18 @@ port! {
         change, [Subject::account(&request.owner)]
     }
     purge(request: PurgeRequest) -> PurgeResponse { pass }
+
+    // Not cached, and no part of an entry that is. Locks are always read from the last state.
+    lock(request: LockRequest) -> Lock { pass }
+    refresh_lock(request: RefreshLockRequest) -> Lock { pass }
+    unlock(request: UnlockRequest) -> UnlockResponse { pass }
+    list_locks(request: ListLocksRequest) -> ListLocksResponse { pass }
+    patch_properties(request: PatchPropertiesRequest) -> PatchPropertiesResponse {
+        change, [Subject::account(&request.owner)]
+    }
+    list_properties(request: ListPropertiesRequest) -> ListPropertiesResponse {
+        see, Subject::account(&request.owner)
+    }
 
     begin_uploads(request: BeginUploadsRequest) -> BeginUploadsResponse {
         change, [Subject::account(&request.account_id)]

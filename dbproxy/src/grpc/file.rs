@@ -8,6 +8,7 @@ super::service! {
         list => list(ListRequest) -> ListResponse;
         create_folder => create_folder(CreateFolderRequest) -> Entry;
         r#move => move_entry(MoveRequest) -> Entry;
+        copy => copy(CopyRequest) -> Entry;
         delete => delete(DeleteRequest) -> DeleteResponse;
         purge => purge(PurgeRequest) -> PurgeResponse;
         apply => apply(ApplyRequest) -> ApplyResponse;

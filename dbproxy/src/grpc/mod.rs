@@ -1,6 +1,7 @@
 //! The gRPC services: check the request, call the store, answer.
 
 mod account;
+mod dav;
 mod file;
 mod transfer;
 mod upload;
@@ -9,7 +10,8 @@ use std::{error::Error, io, sync::Arc, time::Duration};
 
 use cloudstore_proto::{
     DESCRIPTORS, account::account_store_server::AccountStoreServer,
-    file::file_store_server::FileStoreServer, transfer::transfer_store_server::TransferStoreServer,
+    dav::dav_store_server::DavStoreServer, file::file_store_server::FileStoreServer,
+    transfer::transfer_store_server::TransferStoreServer,
     upload::upload_store_server::UploadStoreServer,
 };
 use cloudstore_service::{
@@ -36,7 +38,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long calls in hand may take to end once the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves the four stores, health and reflection on the connections that come in, until
+/// Serves the five stores, health and reflection on the connections that come in, until
 /// `shutdown`. Calls in hand get ten seconds to end. The store stays open.
 ///
 /// # Errors
@@ -95,6 +97,7 @@ where
         .set_serving::<AccountStoreServer<account::Service>>()
         .await;
     health.set_serving::<FileStoreServer<file::Service>>().await;
+    health.set_serving::<DavStoreServer<dav::Service>>().await;
     health
         .set_serving::<UploadStoreServer<upload::Service>>()
         .await;
@@ -114,6 +117,7 @@ where
         .add_service(reflection)
         .add_service(limited!(AccountStoreServer, account::Service))
         .add_service(limited!(FileStoreServer, file::Service))
+        .add_service(limited!(DavStoreServer, dav::Service))
         .add_service(limited!(UploadStoreServer, upload::Service))
         .add_service(limited!(TransferStoreServer, transfer::Service))
         .serve_with_incoming_shutdown(incoming, async move {

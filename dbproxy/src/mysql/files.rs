@@ -1,6 +1,7 @@
 //! Files and folders: looking, moving, deleting.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cloudstore_proto::{file::*, path};
 use cloudstore_service::{Kind, Problem};
 use sqlx::AssertSqlSafe;
@@ -8,11 +9,17 @@ use sqlx::AssertSqlSafe;
 use super::{
     content,
     error::{Fail, Outcome},
+    locks,
     rows::{EntryRow, blob_columns, entry_columns},
     tree::{self, Walk},
     tx::{Command, Tx},
 };
-use crate::{check, cursor::Cursor, names, rules};
+use crate::{
+    check,
+    cursor::Cursor,
+    dav::{self, Touched},
+    names, rules,
+};
 
 #[async_trait]
 impl Command for StatRequest {
@@ -140,6 +147,8 @@ async fn create_folder(tx: &mut Tx<'_>, request: &CreateFolderRequest) -> Outcom
     if walk.parent()?.is_none() && !request.parents {
         return Err(rules::not_found("folder").into());
     }
+    let made = [Touched::written(&request.path, None)];
+    locks::allow(tx, &request.owner, request.precondition.as_ref(), &made).await?;
     let mut rows = Vec::new();
     let folder = walk.make_all(tx.now, &mut rows)?;
     tree::insert(tx, &rows).await?;
@@ -158,23 +167,27 @@ impl Command for MoveRequest {
 
 /// The account is locked.
 async fn move_entry(tx: &mut Tx<'_>, request: &MoveRequest) -> Outcome<Entry> {
-    let entry = Walk::down(tx, &request.owner, &request.from)
-        .await?
-        .into_end()?;
-    rules::check_precondition(request.precondition.as_ref(), Some(&entry))?;
+    let source = Walk::down(tx, &request.owner, &request.from).await?;
+    let entry = source.end().cloned();
+    let entry = entry.ok_or_else(|| rules::not_found("file or folder"))?;
+    let precondition = request.precondition.as_ref();
+    rules::check_precondition(precondition, Some(&entry))?;
     let target = Walk::down(tx, &request.owner, &request.to).await?;
-    match target.end() {
-        Some(there) if there.id == entry.id => return Ok(entry),
-        Some(_) => return Err(rules::name_conflict().into()),
-        None => {}
+    if target.end().is_some_and(|there| there.id == entry.id) {
+        return Ok(entry);
     }
-    if entry.kind() == EntryKind::Folder && target.passes(&entry.id) {
-        let detail = "a folder cannot be moved into itself";
-        return Err(Problem::new(Kind::InvalidPath, detail).into());
-    }
+    dav::check_replacing(|id| source.passes(id), target.end(), request.replace)?;
+    dav::check_inside(&entry, |id| target.passes(id))?;
     let Some(parent) = target.parent()? else {
         return Err(rules::not_found("folder").into());
     };
+    let touched = [Touched::tree(&request.from), Touched::tree(&request.to)];
+    locks::allow(tx, &request.owner, precondition, &touched).await?;
+    if let Some(there) = target.end() {
+        remove(tx, &there.id).await?;
+        locks::end(tx, &request.owner, precondition, &request.to).await?;
+    }
+    locks::end(tx, &request.owner, precondition, &request.from).await?;
     let name = path::name(&request.to);
     // The time of a folder is that of its name and place, the time of a file its content's.
     let modified_at_ms = match entry.kind() {
@@ -217,13 +230,23 @@ async fn delete(tx: &mut Tx<'_>, request: &DeleteRequest) -> Outcome<DeleteRespo
     let entry = Walk::down(tx, &request.owner, &request.path)
         .await?
         .into_end()?;
-    rules::check_precondition(request.precondition.as_ref(), Some(&entry))?;
+    let precondition = request.precondition.as_ref();
+    rules::check_precondition(precondition, Some(&entry))?;
+    let touched = [Touched::tree(&request.path)];
+    locks::allow(tx, &request.owner, precondition, &touched).await?;
+    remove(tx, &entry.id).await?;
+    locks::end(tx, &request.owner, precondition, &request.path).await?;
+    Ok(DeleteResponse {})
+}
+
+/// Marks an entry as deleted, and with it what hangs below it.
+pub(super) async fn remove(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<()> {
     sqlx::query("UPDATE entries SET deleted_at = ?, version = version + 1 WHERE id = ?")
         .bind(tx.now)
-        .bind(&entry.id[..])
+        .bind(&id[..])
         .execute(&mut *tx.conn)
         .await?;
-    Ok(DeleteResponse {})
+    Ok(())
 }
 
 #[async_trait]

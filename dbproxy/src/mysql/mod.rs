@@ -24,15 +24,18 @@ mod accounts;
 mod begin;
 mod commit;
 mod content;
+mod copy;
 mod error;
 mod files;
 mod garbage;
 mod gtid;
 mod known;
+mod locks;
 mod place;
 mod pools;
 mod primaries;
 mod probe;
+mod properties;
 mod purge;
 mod reads;
 mod replicas;
@@ -57,7 +60,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
 use cloudstore_service::{Kind, Problem, Result};
 use sqlx::mysql::MySqlConnectOptions;
 use tokio::{sync::watch, time::timeout};
@@ -344,9 +347,18 @@ commands! {
     list(ListRequest) -> ListResponse = read;
     create_folder(CreateFolderRequest) -> Entry = write;
     move_entry(MoveRequest) -> Entry = write;
+    copy(CopyRequest) -> Entry = write;
     delete(DeleteRequest) -> DeleteResponse = write;
     purge(PurgeRequest) -> PurgeResponse = write;
     apply(ApplyRequest) -> ApplyResponse = write;
+
+    lock(LockRequest) -> Lock = write;
+    refresh_lock(RefreshLockRequest) -> Lock = write;
+    unlock(UnlockRequest) -> UnlockResponse = write;
+    // Whoever looks for locks knows nothing of those who took them.
+    list_locks(ListLocksRequest) -> ListLocksResponse = latest;
+    patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse = write;
+    list_properties(ListPropertiesRequest) -> ListPropertiesResponse = read;
 
     begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse = write;
     // Asked for by the node that gets the first chunk, which is not always the one that made it.

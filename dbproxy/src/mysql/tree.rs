@@ -304,6 +304,6 @@ async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
 }
 
 /// A new id, ordered by time.
-fn new_id() -> Bytes {
+pub(super) fn new_id() -> Bytes {
     Bytes::copy_from_slice(Uuid::now_v7().as_bytes())
 }

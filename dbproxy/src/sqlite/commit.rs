@@ -11,12 +11,13 @@ use cloudstore_service::{Kind, Problem};
 use super::{
     content::{self, Content},
     error::Outcome,
+    locks,
     place::{self, NewFile, Placed},
     tree::Walk,
     uploads::{self, UploadRow},
     writer::{Command, Tx},
 };
-use crate::rules;
+use crate::{dav::Touched, rules};
 
 #[async_trait]
 impl Command for CommitUploadRequest {
@@ -83,6 +84,8 @@ async fn reserved(
     };
     let walk = Walk::down(tx, file.owner, file.path).await?;
     rules::check_precondition(request.precondition.as_ref(), walk.end())?;
+    let written = [Touched::written(file.path, walk.end())];
+    locks::allow(tx, file.owner, request.precondition.as_ref(), &written).await?;
     let placed = put(tx, walk, &file, &content, upload.size).await?;
     complete(tx, &upload, &placed.entry.id, &content).await?;
     Ok(response(placed, &content))
@@ -117,6 +120,8 @@ async fn direct(
         return Ok(response(placed, &content));
     }
     rules::check_precondition(request.precondition.as_ref(), walk.end())?;
+    let written = [Touched::written(file.path, walk.end())];
+    locks::allow(tx, file.owner, request.precondition.as_ref(), &written).await?;
     let placed = put(tx, walk, &file, &content, 0).await?;
     Ok(response(placed, &content))
 }

@@ -150,6 +150,22 @@ async fn refer_to_existing(tx: &mut Tx<'_>, content: &Content) -> Outcome<Blob> 
     })
 }
 
+/// Counts more references to content that the account holds.
+pub(super) async fn add_references(tx: &mut Tx<'_>, blake3: &[u8], count: i64) -> Outcome<()> {
+    let counted = sqlx::query(
+        "UPDATE blobs SET refcount = refcount + ?2, zero_since = NULL
+        WHERE blake3 = ?1 AND state <> 4 /* deleting */",
+    )
+    .bind(blake3)
+    .bind(count)
+    .execute(&mut *tx.conn)
+    .await?;
+    if counted.rows_affected() == 0 {
+        return Err(Problem::internal("a blob is gone while something refers to it").into());
+    }
+    Ok(())
+}
+
 /// Counts `count` references less. The last one starts the time after which the blob is removed.
 pub(super) async fn drop_references(tx: &mut Tx<'_>, blake3: &[u8], count: i64) -> Outcome<()> {
     sqlx::query(

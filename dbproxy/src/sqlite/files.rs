@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cloudstore_proto::{file::*, path};
 use cloudstore_service::{Kind, Problem};
 use sqlx::AssertSqlSafe;
@@ -10,11 +11,17 @@ use sqlx::AssertSqlSafe;
 use super::{
     content,
     error::{Fail, Outcome},
+    locks,
     rows::{EntryRow, blob_columns, entry_columns, list},
     tree::Walk,
     writer::{Command, Tx},
 };
-use crate::{check, cursor::Cursor, names, rules};
+use crate::{
+    check,
+    cursor::Cursor,
+    dav::{self, Touched},
+    names, rules,
+};
 
 #[async_trait]
 impl Command for StatRequest {
@@ -125,6 +132,8 @@ impl Command for CreateFolderRequest {
         if walk.parent()?.is_none() && !self.parents {
             return Err(rules::not_found("folder").into());
         }
+        let made = [Touched::written(&self.path, None)];
+        locks::allow(tx, &self.owner, self.precondition.as_ref(), &made).await?;
         walk.make_all(tx).await
     }
 }
@@ -134,21 +143,27 @@ impl Command for MoveRequest {
     type Reply = Entry;
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<Entry> {
-        let entry = Walk::down(tx, &self.owner, &self.from).await?.into_end()?;
-        rules::check_precondition(self.precondition.as_ref(), Some(&entry))?;
+        let source = Walk::down(tx, &self.owner, &self.from).await?;
+        let entry = source.end().cloned();
+        let entry = entry.ok_or_else(|| rules::not_found("file or folder"))?;
+        let precondition = self.precondition.as_ref();
+        rules::check_precondition(precondition, Some(&entry))?;
         let target = Walk::down(tx, &self.owner, &self.to).await?;
-        match target.end() {
-            Some(there) if there.id == entry.id => return Ok(entry),
-            Some(_) => return Err(rules::name_conflict().into()),
-            None => {}
+        if target.end().is_some_and(|there| there.id == entry.id) {
+            return Ok(entry);
         }
-        if entry.kind() == EntryKind::Folder && target.passes(&entry.id) {
-            let detail = "a folder cannot be moved into itself";
-            return Err(Problem::new(Kind::InvalidPath, detail).into());
-        }
+        dav::check_replacing(|id| source.passes(id), target.end(), self.replace)?;
+        dav::check_inside(&entry, |id| target.passes(id))?;
         let Some(parent) = target.parent()? else {
             return Err(rules::not_found("folder").into());
         };
+        let touched = [Touched::tree(&self.from), Touched::tree(&self.to)];
+        locks::allow(tx, &self.owner, precondition, &touched).await?;
+        if let Some(there) = target.end() {
+            remove(tx, &there.id).await?;
+            locks::end(tx, &self.owner, precondition, &self.to).await?;
+        }
+        locks::end(tx, &self.owner, precondition, &self.from).await?;
         let name = path::name(&self.to);
         // The time of a folder is that of its name and place, the time of a file its content's.
         let modified_at_ms = match entry.kind() {
@@ -183,14 +198,24 @@ impl Command for DeleteRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<DeleteResponse> {
         let entry = Walk::down(tx, &self.owner, &self.path).await?.into_end()?;
-        rules::check_precondition(self.precondition.as_ref(), Some(&entry))?;
-        sqlx::query("UPDATE entries SET deleted_at = ?2, version = version + 1 WHERE id = ?1")
-            .bind(&entry.id[..])
-            .bind(tx.now)
-            .execute(&mut *tx.conn)
-            .await?;
+        let precondition = self.precondition.as_ref();
+        rules::check_precondition(precondition, Some(&entry))?;
+        let touched = [Touched::tree(&self.path)];
+        locks::allow(tx, &self.owner, precondition, &touched).await?;
+        remove(tx, &entry.id).await?;
+        locks::end(tx, &self.owner, precondition, &self.path).await?;
         Ok(DeleteResponse {})
     }
+}
+
+/// Marks an entry as deleted, and with it what hangs below it.
+pub(super) async fn remove(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<()> {
+    sqlx::query("UPDATE entries SET deleted_at = ?2, version = version + 1 WHERE id = ?1")
+        .bind(&id[..])
+        .bind(tx.now)
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(())
 }
 
 #[async_trait]

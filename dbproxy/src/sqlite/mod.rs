@@ -4,10 +4,13 @@ mod accounts;
 mod begin;
 mod commit;
 mod content;
+mod copy;
 mod error;
 mod files;
 mod garbage;
+mod locks;
 mod place;
+mod properties;
 mod rows;
 mod sessions;
 mod tokens;
@@ -19,7 +22,7 @@ mod writer;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
 use cloudstore_service::{Kind, Problem, Result};
 use sqlx::{
     ConnectOptions as _, SqlitePool,
@@ -214,9 +217,17 @@ commands! {
     list(ListRequest) -> ListResponse = read;
     create_folder(CreateFolderRequest) -> Entry = write;
     move_entry(MoveRequest) -> Entry = write;
+    copy(CopyRequest) -> Entry = write;
     delete(DeleteRequest) -> DeleteResponse = write;
     purge(PurgeRequest) -> PurgeResponse = write;
     apply(ApplyRequest) -> ApplyResponse = write;
+
+    lock(LockRequest) -> Lock = write;
+    refresh_lock(RefreshLockRequest) -> Lock = write;
+    unlock(UnlockRequest) -> UnlockResponse = write;
+    list_locks(ListLocksRequest) -> ListLocksResponse = read;
+    patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse = write;
+    list_properties(ListPropertiesRequest) -> ListPropertiesResponse = read;
 
     begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse = write;
     get_upload(GetUploadRequest) -> Upload = read;

@@ -8,6 +8,7 @@ fn create(owner: &Bytes, path: &str, parents: bool) -> Change {
             owner: owner.clone(),
             path: path.to_owned(),
             parents,
+            precondition: None,
         })),
     }
 }
@@ -19,6 +20,7 @@ fn rename(owner: &Bytes, from: &str, to: &str) -> Change {
             from: from.to_owned(),
             to: to.to_owned(),
             precondition: None,
+            replace: false,
         })),
     }
 }
@@ -78,7 +80,7 @@ pub async fn changes(f: Fixture) {
                 any: false,
                 blake3: vec![blake3],
             }),
-            if_none_match: None,
+            ..Precondition::default()
         })
     };
     let moved = "/moved/folder/a";

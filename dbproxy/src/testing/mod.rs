@@ -10,6 +10,8 @@ mod accounts;
 mod blobs;
 mod changes;
 mod conflicts;
+mod copies;
+mod dav;
 mod files;
 mod instant;
 mod races;
@@ -25,7 +27,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use cloudstore_proto::{
-    account::*, file::*, transfer::*, upload::begin_result::Result as Answer, upload::*,
+    account::*, dav::*, file::*, transfer::*, upload::begin_result::Result as Answer, upload::*,
 };
 use cloudstore_service::{Kind, Result};
 use uuid::Uuid;
@@ -37,6 +39,8 @@ pub use self::{
     blobs::{garbage, known_blobs, other_nodes, purge, staged_copies},
     changes::changes,
     conflicts::{conflicts, repeated_calls},
+    copies::{copies, large_copies, replacing},
+    dav::{locked_changes, locks, many_locks, properties},
     files::{files, folders, listings},
     instant::{blocks, instant, lookups},
     races::{
@@ -85,6 +89,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
     run! {
         accounts sessions keys api_tokens token_bounds
         files folders listings changes
+        copies replacing large_copies locks locked_changes many_locks properties
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls
         purge garbage staged_copies other_nodes known_blobs
@@ -201,6 +206,7 @@ impl Fixture {
                 owner: owner.clone(),
                 path,
                 parents,
+                precondition: None,
             })
             .await
     }
@@ -213,6 +219,7 @@ impl Fixture {
                 owner: owner.clone(),
                 from,
                 to,
+                replace: false,
             })
             .await
     }

@@ -44,7 +44,7 @@ pub async fn repeated_conditions(f: Fixture) {
                 any: false,
                 blake3: vec![digests(1).blake3],
             }),
-            if_none_match: None,
+            ..Precondition::default()
         }),
         ..commit(&owner, "/a", 2)
     };

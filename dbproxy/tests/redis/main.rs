@@ -76,6 +76,7 @@ macro_rules! topics {
 topics! {
     accounts sessions keys api_tokens token_bounds
     files folders listings changes
+    copies replacing large_copies locks locked_changes many_locks properties
     uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs
@@ -168,6 +169,7 @@ impl World {
             owner: self.owner.clone(),
             path: path.to_owned(),
             parents: true,
+            precondition: None,
         };
         let (made, reached) = position::scope(None, process.create_folder(request)).await;
         made.unwrap();

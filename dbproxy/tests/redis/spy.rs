@@ -8,7 +8,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use cloudstore_dbproxy::{Store, position};
-use cloudstore_proto::{account::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
 use cloudstore_service::Result;
 use tokio::sync::Notify;
 
@@ -133,6 +133,8 @@ macro_rules! port {
                 list_transfers(ListTransfersRequest) -> ListTransfersResponse;
                 find_blobs(FindBlobsRequest) -> FindBlobsResponse;
                 list_staged_copies(ListStagedCopiesRequest) -> ListStagedCopiesResponse;
+                list_locks(ListLocksRequest) -> ListLocksResponse;
+                list_properties(ListPropertiesRequest) -> ListPropertiesResponse;
             }
             writes {
                 create_account(CreateAccountRequest) -> Account;
@@ -147,7 +149,12 @@ macro_rules! port {
                 publish_key(PublishKeyRequest) -> PublishKeyResponse;
                 create_folder(CreateFolderRequest) -> Entry;
                 move_entry(MoveRequest) -> Entry;
+                copy(CopyRequest) -> Entry;
                 delete(DeleteRequest) -> DeleteResponse;
+                lock(LockRequest) -> Lock;
+                refresh_lock(RefreshLockRequest) -> Lock;
+                unlock(UnlockRequest) -> UnlockResponse;
+                patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse;
                 apply(ApplyRequest) -> ApplyResponse;
                 purge(PurgeRequest) -> PurgeResponse;
                 begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use cloudstore_dbproxy::{Clock, MySqlConfig, MySqlStore, Store, position};
-use cloudstore_proto::{account::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
 use cloudstore_service::{Result, position::is_covered, testing::server};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, MySqlConnection, mysql::MySqlConnectOptions};
 use uuid::Uuid;
@@ -128,7 +128,14 @@ carried! {
     list(ListRequest) -> ListResponse;
     create_folder(CreateFolderRequest) -> Entry;
     move_entry(MoveRequest) -> Entry;
+    copy(CopyRequest) -> Entry;
     delete(DeleteRequest) -> DeleteResponse;
+    lock(LockRequest) -> Lock;
+    refresh_lock(RefreshLockRequest) -> Lock;
+    unlock(UnlockRequest) -> UnlockResponse;
+    list_locks(ListLocksRequest) -> ListLocksResponse;
+    patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse;
+    list_properties(ListPropertiesRequest) -> ListPropertiesResponse;
     purge(PurgeRequest) -> PurgeResponse;
     apply(ApplyRequest) -> ApplyResponse;
     begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse;

@@ -38,7 +38,7 @@ use crate::{
 /// answer's headers.
 const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 /// How the client wants the content: `stream` means from this server.
-const DELIVERY: HeaderName = HeaderName::from_static("cloudstore-delivery");
+pub(super) const DELIVERY: HeaderName = HeaderName::from_static("cloudstore-delivery");
 /// RFC 9530.
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Content is never a page of ours: no scripts, no forms, no other resources, no origin.
@@ -60,16 +60,28 @@ pub(crate) async fn read(
     Query(query): Query<ContentQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
+    answer(&app, &reader, &method, path, &headers, query.disposition).await
+}
+
+/// The same, for every address that content has.
+pub(super) async fn answer(
+    app: &App,
+    reader: &Reader,
+    method: &Method,
+    path: String,
+    headers: &HeaderMap,
+    disposition: Disposition,
+) -> Result<Response> {
     let wanted = Wanted {
         owner: reader.account_id,
         path,
-        conditions: conditions(&headers),
-        range: single(&headers, &RANGE),
+        conditions: conditions(headers),
+        range: single(headers, &RANGE),
         body: method != Method::HEAD,
-        shortcuts: shortcuts(&app.delivery, &headers),
+        shortcuts: shortcuts(&app.delivery, headers),
     };
     let found = content::find(&app.catalog, &app.reader, &wanted).await?;
-    let mut response = respond(found, query.disposition);
+    let mut response = respond(found, disposition);
     if let Some(name) = response.extensions_mut().remove::<HandOver>()
         && let Some(prefix) = &app.delivery.accel_prefix
         && let Ok(location) = HeaderValue::try_from(format!("{prefix}{}", name.0))

@@ -195,6 +195,7 @@ fn request(owner: &Bytes, change: Change) -> Result<file::change::Change> {
                 owner,
                 path: path::normalize_new(&path)?,
                 parents,
+                precondition: None,
             })
         }
         Change::Move { from, to } => file::change::Change::Move(file::MoveRequest {
@@ -202,6 +203,7 @@ fn request(owner: &Bytes, change: Change) -> Result<file::change::Change> {
             from: below_root(path::normalize(&from)?)?,
             to: path::normalize_new(&to)?,
             precondition: None,
+            replace: false,
         }),
         Change::Delete { path } => file::change::Change::Delete(file::DeleteRequest {
             owner,

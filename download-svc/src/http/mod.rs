@@ -1,6 +1,7 @@
 //! HTTP on top of the rest: extractors, handlers, headers.
 
 pub(crate) mod content;
+pub(crate) mod dav;
 pub(crate) mod files;
 mod multipart;
 mod path;

@@ -90,6 +90,8 @@ kinds! {
     PreconditionFailed "precondition-failed" "A precondition failed" PRECONDITION_FAILED FailedPrecondition;
     /// A version of a protocol that is not spoken here.
     UnsupportedVersion "unsupported-version" "The version of the protocol is not supported" PRECONDITION_FAILED FailedPrecondition;
+    /// A lock of WebDAV is in the way; `locked` names its path.
+    Locked "locked" "The resource is locked" LOCKED FailedPrecondition;
     /// Larger than this server takes.
     TooLarge "too-large" "The content is too large" PAYLOAD_TOO_LARGE OutOfRange;
     /// Larger than the account has room for.
@@ -111,6 +113,8 @@ kinds! {
     TooManyUploads "too-many-uploads" "Too many unfinished uploads" TOO_MANY_REQUESTS ResourceExhausted;
     /// The account has as many API tokens as it may have.
     TooManyTokens "too-many-tokens" "Too many tokens" TOO_MANY_REQUESTS ResourceExhausted;
+    /// As many of these as an account or an entry may have, or more than one call does.
+    LimitReached "limit-reached" "A limit is reached" INSUFFICIENT_STORAGE ResourceExhausted;
     /// Too often.
     RateLimited "rate-limited" "Too many requests" TOO_MANY_REQUESTS ResourceExhausted;
     /// A defect or a failure on our side.

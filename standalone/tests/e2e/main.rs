@@ -16,6 +16,7 @@ mod chunks;
 mod collision;
 mod completion;
 mod concurrency;
+mod dav;
 mod direct;
 mod disk_full;
 mod download;

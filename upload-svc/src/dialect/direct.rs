@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::{body::Body, extract::State};
-use cloudstore_proto::{convert, http, path};
+use cloudstore_proto::{convert, http, path, upload::OnConflict};
 use cloudstore_service::{
     Result, auth::Uploader, json::Json, path::Path, precondition::Conditions, query::Query,
 };
@@ -44,11 +44,7 @@ pub(crate) async fn put_content(
     }
     let size = content_length(&headers)?;
     let path = path::normalize_new(&path)?;
-    let default = match uploader.may_replace {
-        true => http::OnConflict::Replace,
-        false => http::OnConflict::Fail,
-    };
-    let on_conflict = native::on_conflict(&uploader, options.on_conflict.unwrap_or(default))?;
+    let on_conflict = on_conflict(&uploader, options.on_conflict)?;
     let upload = Begin {
         id: None,
         media_type: content_type(&headers).unwrap_or_else(|| media_type(&path)),
@@ -80,6 +76,21 @@ pub(crate) async fn put_content(
     };
     let file = committed.file.ok_or(Error::NotFound)?;
     Ok((status, Json(convert::file(&file, false))))
+}
+
+/// What becomes of a file that is there.
+///
+/// # Errors
+/// As [`native::on_conflict`].
+pub(super) fn on_conflict(
+    uploader: &Uploader,
+    told: Option<http::OnConflict>,
+) -> Result<OnConflict> {
+    let default = match uploader.may_replace {
+        true => http::OnConflict::Replace,
+        false => http::OnConflict::Fail,
+    };
+    native::on_conflict(uploader, told.unwrap_or(default))
 }
 
 /// Of a whole in one body, `Repr-Digest` and `Content-Digest` say the same.

@@ -5,10 +5,12 @@
 //! - [`direct`] one PUT of the whole content
 //! - [`tus`] tus 1.0 at `/files/`
 //! - [`ietf`] the resumable uploads of the IETF, at `/files/` too, and for direct uploads
+//! - [`dav`] WebDAV: that PUT, and everything else a file manager does
 //! - [`staging`] finished copies, for the other services
 //!
 //! An upload belongs to the engine, not to a dialect: one begun here can be finished there.
 
+pub(crate) mod dav;
 pub(crate) mod direct;
 pub(crate) mod ietf;
 pub(crate) mod native;

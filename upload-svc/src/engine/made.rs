@@ -95,7 +95,7 @@ impl Engine {
             path: file.path.clone(),
             precondition: Some(Precondition {
                 if_match: Some(same),
-                if_none_match: None,
+                ..Precondition::default()
             }),
         };
         let mut client = FileStoreClient::new(self.ports.channel.clone());

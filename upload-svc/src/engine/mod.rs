@@ -251,6 +251,11 @@ impl Engine {
         }
     }
 
+    /// To dbproxy, for the dialects that are about more than uploads.
+    pub(crate) fn channel(&self) -> Channel {
+        self.ports.channel.clone()
+    }
+
     fn client(&self) -> UploadStoreClient<Channel> {
         UploadStoreClient::new(self.ports.channel.clone())
             .max_decoding_message_size(cloudstore_service::rpc::MAX_MESSAGE)

@@ -44,6 +44,7 @@ async fn a_refusal_of_a_repetition_costs_no_content() {
         from: "/once".to_owned(),
         to: "/elsewhere".to_owned(),
         precondition: None,
+        replace: false,
     };
     cluster.store.move_entry(request).await.unwrap();
     cluster.line.end();

@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use cloudstore_service::{Interim, Kind, Problem, Result, auth::User, path::Path};
+use cloudstore_service::{Interim, Kind, Problem, Result, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -18,13 +18,14 @@ use super::{
 };
 use crate::{
     dialect::{malformed, refuse_encodings},
+    drop_box::Depositor,
     engine::{Engine, Error, Finished, Found},
 };
 
 /// `PATCH /files/{id}`
 pub(super) async fn append(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    user: Depositor,
     Path(id): Path<Uuid>,
     interim: Interim,
     headers: HeaderMap,
@@ -70,7 +71,7 @@ impl Asked {
     async fn run(
         &self,
         engine: &Arc<Engine>,
-        user: User,
+        user: Depositor,
         id: Uuid,
         interim: &Interim,
         headers: &HeaderMap,

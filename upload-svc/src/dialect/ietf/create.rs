@@ -5,9 +5,10 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use cloudstore_proto::{http::OnConflict as Rule, path, upload::OnConflict};
+use cloudstore_proto::{path, upload::OnConflict};
 use cloudstore_service::{
-    Interim, Kind, Problem, Result, auth::User, listener::PublicOrigin, path::Path, query::Query,
+    Interim, Kind, Problem, Result, auth::Uploader, listener::PublicOrigin, path::Path,
+    query::Query,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -20,9 +21,10 @@ use super::{
 };
 use crate::{
     dialect::{
-        direct::{Options, content_type},
-        media_type, mtime, native, refuse_encodings, sha256_field,
+        direct::{self, Options, content_type},
+        media_type, mtime, refuse_encodings, sha256_field,
     },
+    drop_box::Depositor,
     engine::{
         Begin, Begun, Engine, Error,
         session::{Declared, Session},
@@ -39,13 +41,13 @@ struct Target {
 /// `POST /files/`: the name is that of `Content-Disposition`, or the upload's id.
 pub(super) async fn in_files(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    user: Depositor,
     origin: PublicOrigin,
     interim: Interim,
     request: Request,
 ) -> Response {
     let version = Version::of(request.headers());
-    let id = Uuid::now_v7();
+    let id = user.new_id();
     let name = disposition::name(request.headers());
     let path = path::normalize_new(&name.unwrap_or_else(|| id.to_string()));
     let target = path.map_err(Problem::from).map(|path| Target {
@@ -55,7 +57,7 @@ pub(super) async fn in_files(
     });
     let creation = Creation {
         engine,
-        user,
+        account: user.account_id,
         origin,
         interim,
         version,
@@ -71,7 +73,7 @@ pub(super) async fn in_files(
 /// `PUT` or `POST /api/v1/content/{path}` with an offer to resume.
 pub(super) async fn at_path(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    uploader: Uploader,
     Path(path): Path<String>,
     Query(options): Query<Options>,
     origin: PublicOrigin,
@@ -81,30 +83,30 @@ pub(super) async fn at_path(
     let version = Version::of(request.headers());
     let creation = Creation {
         engine,
-        user,
+        account: uploader.account_id,
         origin,
         interim,
         version,
         id: Uuid::now_v7(),
     };
-    let created = match target(&path, &options) {
+    let created = match target(&uploader, &path, &options) {
         Ok(target) => creation.run(target, request).await,
         Err(problem) => Err(problem),
     };
     settled(version, created)
 }
 
-fn target(path: &str, options: &Options) -> Result<Target> {
+fn target(uploader: &Uploader, path: &str, options: &Options) -> Result<Target> {
     Ok(Target {
         path: path::normalize_new(path)?,
-        on_conflict: native::on_conflict(options.on_conflict.unwrap_or(Rule::Replace)),
+        on_conflict: direct::on_conflict(uploader, options.on_conflict)?,
         mtime_ms: mtime(options.mtime.as_deref())?,
     })
 }
 
 struct Creation {
     engine: Arc<Engine>,
-    user: User,
+    account: Uuid,
     origin: PublicOrigin,
     interim: Interim,
     version: Version,
@@ -186,7 +188,7 @@ impl Creation {
             part: false,
             note: format!("{NOTE}{}}}", self.version.rules.number),
         };
-        let begun = self.engine.begin(self.user.account_id, vec![entry], false);
+        let begun = self.engine.begin(self.account, vec![entry], false);
         let begun = begun.await.map_err(problem::of)?.into_iter().next();
         begun.ok_or_else(|| Problem::internal("no result"))
     }

@@ -26,12 +26,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use cloudstore_service::{Interim, Kind, Problem, Result, auth::User, path::Path};
+use cloudstore_service::{Interim, Kind, Problem, Result, path::Path};
 use uuid::Uuid;
 
 pub(crate) use self::offset::options;
 use self::version::Version;
-use crate::{engine::Found, routes::App};
+use crate::{drop_box::Depositor, engine::Found, routes::App};
 
 const UPLOAD_COMPLETE: HeaderName = HeaderName::from_static("upload-complete");
 const UPLOAD_INCOMPLETE: HeaderName = HeaderName::from_static("upload-incomplete");
@@ -79,7 +79,7 @@ async fn is_plain_and_ours(app: &App, request: &mut Request) -> bool {
         return false;
     }
     let id = request.extract_parts::<Path<Uuid>>().await;
-    let user = request.extract_parts_with_state::<User, _>(app).await;
+    let user = request.extract_parts_with_state::<Depositor, _>(app).await;
     let (Ok(Path(id)), Ok(user)) = (id, user) else {
         return false;
     };

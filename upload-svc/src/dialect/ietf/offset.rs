@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use cloudstore_service::{Result, auth::User, path::Path};
+use cloudstore_service::{Result, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     dialect::malformed,
+    drop_box::Depositor,
     engine::{Engine, Error, Found, session::Session},
     routes::App,
 };
@@ -23,7 +24,7 @@ use crate::{
 /// `HEAD /files/{id}`
 pub(super) async fn offset(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    user: Depositor,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Response {
@@ -41,7 +42,7 @@ struct Progress {
 
 async fn find(
     engine: &Arc<Engine>,
-    user: User,
+    user: Depositor,
     id: Uuid,
     version: Version,
     headers: &HeaderMap,
@@ -75,7 +76,7 @@ async fn find(
     Ok(response)
 }
 
-async fn unfinished(engine: &Engine, user: User, session: &Session) -> Result<Progress> {
+async fn unfinished(engine: &Engine, user: Depositor, session: &Session) -> Result<Progress> {
     match session.offset().await {
         Ok(offset) => {
             let facts = session.facts();
@@ -106,7 +107,7 @@ async fn unfinished(engine: &Engine, user: User, session: &Session) -> Result<Pr
 /// `DELETE /files/{id}`
 pub(super) async fn cancel(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    user: Depositor,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Response {
@@ -118,7 +119,7 @@ pub(super) async fn cancel(
     settled(version, cancelled)
 }
 
-async fn end(engine: &Arc<Engine>, user: User, id: Uuid) -> Result<Response> {
+async fn end(engine: &Arc<Engine>, user: Depositor, id: Uuid) -> Result<Response> {
     let cancelled = engine.cancel(user.account_id, id).await;
     cancelled.map_err(problem::of)?;
     Ok(StatusCode::NO_CONTENT.into_response())

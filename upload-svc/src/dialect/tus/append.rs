@@ -5,7 +5,7 @@ use axum::{
     body::{Body, HttpBody as _},
     extract::State,
 };
-use cloudstore_service::{Kind, Problem, Result, auth::User, path::Path};
+use cloudstore_service::{Kind, Problem, Result, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     dialect::{content_length, malformed, refuse_encodings},
+    drop_box::Depositor,
     engine::{Engine, Error, Finished, Found, session::Session},
 };
 
@@ -21,7 +22,7 @@ use crate::{
 /// there.
 pub(crate) async fn append(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    user: Depositor,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
     body: Body,
@@ -33,7 +34,7 @@ pub(crate) async fn append(
     let at = fields::number(&headers, &UPLOAD_OFFSET)?;
     let at = at.ok_or_else(|| malformed("send Upload-Offset"))?;
     let length = fields::number(&headers, &UPLOAD_LENGTH)?;
-    let session = match find(&engine, user, id).await? {
+    let session = match find(&engine, user.account_id, id).await? {
         Found::Open(session) => session,
         Found::Done(done) => return repeated(&done, at, &body),
     };

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use cloudstore_proto::file::Entry;
-use cloudstore_service::{Kind, Problem, Result, auth::User, path::Path};
+use cloudstore_service::{Kind, Problem, Result, auth::Reader, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -34,10 +34,10 @@ const UNTRUSTED: [(HeaderName, HeaderValue); 4] = [
 /// `GET /files/{id}`
 pub(crate) async fn content(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    reader: Reader,
     Path(id): Path<Uuid>,
 ) -> Result<Response> {
-    let file = match find(&engine, user, id).await? {
+    let file = match find(&engine, reader.account_id, id).await? {
         Found::Done(done) => done.file,
         Found::Open(session) => {
             let note = Note::read(&session.facts().note);

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use cloudstore_proto::upload::OnConflict;
-use cloudstore_service::{Kind, Problem, Result, auth::User, listener::PublicOrigin};
+use cloudstore_service::{Kind, Problem, Result, listener::PublicOrigin};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     dialect::{content_length, malformed, refuse_encodings},
+    drop_box::Depositor,
     engine::{
         Begin, Begun, Engine, Error,
         session::{Declared, Session},
@@ -31,7 +32,7 @@ use crate::{
 /// `POST /files/`
 pub(crate) async fn create(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    user: Depositor,
     PublicOrigin(origin): PublicOrigin,
     request: Request,
 ) -> Result<Response> {
@@ -85,7 +86,7 @@ struct Wanted {
 impl Wanted {
     async fn read(
         engine: &Engine,
-        user: User,
+        user: Depositor,
         headers: &HeaderMap,
         has_body: bool,
     ) -> Result<Self> {
@@ -98,7 +99,7 @@ impl Wanted {
         if has_body && !fields::has_type(headers, BYTES) {
             return Err(fields::wrong_type(BYTES));
         }
-        let id = Uuid::now_v7();
+        let id = user.new_id();
         let path = match concat {
             // It has no name of its own, whatever its metadata say.
             Concat::Partial => Metadata::default().path(id)?,
@@ -153,7 +154,7 @@ fn length(headers: &HeaderMap, is_final: bool) -> Result<Option<u64>> {
     }
 }
 
-async fn begin(engine: &Engine, user: User, wanted: &Wanted) -> Result<Arc<Session>> {
+async fn begin(engine: &Engine, user: Depositor, wanted: &Wanted) -> Result<Arc<Session>> {
     let entry = Begin {
         id: Some(wanted.id),
         path: wanted.path.clone(),

@@ -28,7 +28,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use cloudstore_service::{Kind, Problem, Result, auth::User};
+use cloudstore_service::{Kind, Problem, Result};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -148,8 +148,8 @@ pub(crate) async fn options(State(engine): State<Arc<Engine>>) -> (StatusCode, H
 }
 
 /// An upload as this protocol sees it: once its file holds something else, it is gone.
-async fn find(engine: &Engine, user: User, id: Uuid) -> Result<Found> {
-    match engine.find(user.account_id, id).await? {
+async fn find(engine: &Engine, account: Uuid, id: Uuid) -> Result<Found> {
+    match engine.find(account, id).await? {
         Found::Done(done) if !done.is_unchanged() => Err(Error::Gone.into()),
         found => Ok(found),
     }

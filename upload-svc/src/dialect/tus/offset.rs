@@ -2,27 +2,30 @@
 
 use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::{body::Body, extract::State};
-use cloudstore_service::{Kind, Result, auth::User, path::Path};
+use cloudstore_service::{Kind, Result, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_OFFSET, concat, fields, find, note::Note};
-use crate::engine::{Engine, Error, Finished, Found, session::Session};
+use crate::{
+    drop_box::Depositor,
+    engine::{Engine, Error, Finished, Found, session::Session},
+};
 
 /// `HEAD /files/{id}`
 pub(crate) async fn offset(
     State(engine): State<Arc<Engine>>,
-    user: User,
+    user: Depositor,
     Path(id): Path<Uuid>,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap)> {
     fields::refuse_body(&body)?;
-    let mut headers = match find(&engine, user, id).await? {
+    let mut headers = match find(&engine, user.account_id, id).await? {
         Found::Done(done) => finished(&done),
         Found::Open(session) => match unfinished(&engine, &session).await {
             // It was completed meanwhile.
             Err(problem) if problem.kind() == Kind::UploadGone => {
-                match find(&engine, user, id).await? {
+                match find(&engine, user.account_id, id).await? {
                     Found::Done(done) => finished(&done),
                     Found::Open(_) => return Err(problem),
                 }
