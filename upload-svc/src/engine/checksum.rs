@@ -53,7 +53,7 @@ impl Algorithm {
 
     /// Bytes of a checksum.
     #[must_use]
-    pub const fn len(self) -> usize {
+    pub const fn value_bytes(self) -> usize {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 | Self::Blake3 => 32,
@@ -74,7 +74,7 @@ impl Checksum {
     /// `None` when the value has the wrong length for the algorithm.
     #[must_use]
     pub fn new(algorithm: Algorithm, value: Vec<u8>) -> Option<Self> {
-        (value.len() == algorithm.len()).then_some(Self { algorithm, value })
+        (value.len() == algorithm.value_bytes()).then_some(Self { algorithm, value })
     }
 
     /// Do these bytes of a file have it? Reads what was written a moment ago, so from memory.
@@ -147,7 +147,7 @@ mod tests {
         let checksum = Checksum::new(Algorithm::Blake3, value).unwrap();
         assert!(checksum.matches(&file, 2..11).unwrap());
         for algorithm in Algorithm::ALL {
-            assert!(!algorithm.name().is_empty() && algorithm.len() >= 4);
+            assert!(!algorithm.name().is_empty() && algorithm.value_bytes() >= 4);
         }
     }
 }

@@ -157,10 +157,10 @@ struct ChunkSink {
 
 /// What is done with the bytes of a chunk.
 enum Target {
-    Write(GroupWriter),
+    Write(Box<GroupWriter>),
     /// The chunk is kept: it is compared by its values.
     Compare {
-        hasher: GroupHasher,
+        hasher: Box<GroupHasher>,
         offset: u64,
         size: u64,
     },
@@ -181,11 +181,11 @@ impl ChunkSink {
         let (lease, target) = match place {
             Place::Free(lease) => {
                 let writer = GroupWriter::at_group(session, files.clone(), first_group);
-                (Some(lease), Target::Write(writer))
+                (Some(lease), Target::Write(Box::new(writer)))
             }
             Place::Kept => {
                 let compare = Target::Compare {
-                    hasher: GroupHasher::new(first_group),
+                    hasher: Box::new(GroupHasher::new(first_group)),
                     offset: start,
                     size: facts.size.unwrap_or(0),
                 };
@@ -256,7 +256,7 @@ impl Sink for ChunkSink {
                     *offset += now.len() as u64;
                     if hasher.room() == 0 || *offset == self.end {
                         values.push(hasher.finish(*size));
-                        *hasher = GroupHasher::new(hasher.index() + 1);
+                        **hasher = GroupHasher::new(hasher.index() + 1);
                     }
                     bytes = later;
                 }

@@ -23,7 +23,7 @@ enum Kept {
     Nothing,
     Whole(GroupValue),
     /// Its beginning, as far as this has hashed it.
-    Beginning(GroupHasher),
+    Beginning(Box<GroupHasher>),
 }
 
 /// Writes bytes in order. Whoever has it is the only one who writes there.
@@ -91,7 +91,7 @@ impl GroupWriter {
         let tail = map.tail.as_ref().filter(|tail| tail.index() == index);
         self.kept = match (value.unwrap_or(ABSENT), tail) {
             (ABSENT, None) => Kept::Nothing,
-            (ABSENT, Some(tail)) => Kept::Beginning(tail.clone()),
+            (ABSENT, Some(tail)) => Kept::Beginning(Box::new(tail.clone())),
             (value, _) => Kept::Whole(value),
         };
     }
