@@ -256,7 +256,7 @@ mod tests {
             let locks = [lock.clone()];
             let found = check(&locks, &[], &touched).is_err();
             assert_eq!(found, stops, "{} {path} {extent:?}", lock.infinite);
-            assert!(check(&locks, &[lock.token.clone()], &touched).is_ok());
+            assert!(check(&locks, std::slice::from_ref(&lock.token), &touched).is_ok());
             assert!(check(&locks, &[vec![9; 16].into()], &touched).is_ok() != stops);
         }
     }
