@@ -68,7 +68,8 @@ fn is_complete(version: u8, answer: &Answer) -> bool {
 
 impl User {
     fn ietf(&self, version: u8, method: Method, path: &str, said: Said<'_>) -> RequestBuilder {
-        let mut request = self.request(method.clone(), path);
+        let is_append = method == Method::PATCH;
+        let mut request = self.request(method, path);
         request = request.header("upload-draft-interop-version", version.to_string());
         if let Some(complete) = said.complete {
             let (name, value) = completeness(version, complete);
@@ -81,7 +82,7 @@ impl User {
             request = request.header("upload-length", length.to_string());
         }
         let told = said.fields.iter().any(|(name, _)| *name == "content-type");
-        if method == Method::PATCH && version >= 6 && !told {
+        if is_append && version >= 6 && !told {
             request = request.header("content-type", "application/partial-upload");
         }
         for (name, value) in said.fields {
