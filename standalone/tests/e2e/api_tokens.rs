@@ -43,11 +43,11 @@ fn basic(user: &User, path: &str, name: &str, password: &str) -> RequestBuilder 
 /// Every service that takes tokens by itself.
 async fn is_refused_everywhere(user: &User) {
     for path in ["/api/v1/me", "/api/v1/files/", "/api/v1/uploads"] {
-        eventually("the token is refused", async || {
-            (user.get(path).await.status == 401).then_some(())
+        let answer = eventually("the token is refused", async || {
+            let answer = user.get(path).await;
+            (answer.status == 401).then_some(answer)
         })
         .await;
-        let answer = user.get(path).await;
         assert_eq!(
             answer.header("www-authenticate"),
             "Bearer realm=\"cloudstore\""

@@ -19,7 +19,7 @@ use cloudstore_service::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Error};
 
 /// Body of a removal.
 #[derive(Deserialize)]
@@ -54,7 +54,12 @@ pub(crate) async fn part(
     Query(owner): Query<Owner>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let part = engine.own_part(owner.account, id).await?;
+    let part = engine.own_part(owner.account, id).await;
+    let part = part.map_err(|error| match error {
+        // Whoever asks knows one answer for all that cannot be had.
+        Error::NoPart | Error::Gone => Problem::new(Kind::NotFound, error.to_string()),
+        error => error.into(),
+    })?;
     let incomplete = || Problem::new(Kind::Incomplete, "the part is not complete");
     let (content, size) = part.ok_or_else(incomplete)?;
     answer(content, size, &headers).await
