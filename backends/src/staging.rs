@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! <id>.side   0..64    header, see HEADER_MAGIC
-//!             64..128  zeros, kept free
+//!             64..128  of an unfinished upload: what is kept of a group (TAIL_AT); else ignored
 //!             128..    one 32-byte group value for each group; zeros: not received
 //! ```
 //! The group values of a finished copy are its outboard. Blobs of one group need none and have
@@ -43,6 +43,8 @@ pub type Tokens = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// First bytes of a sidecar: name and version of the format.
 pub const HEADER_MAGIC: &[u8; 8] = b"cs-side1";
+/// Where the record of a group begins of which only the beginning is kept.
+pub const TAIL_AT: u64 = 64;
 /// Where the group values begin.
 pub const VALUES_AT: u64 = 128;
 /// Bytes of one group value.
@@ -221,6 +223,18 @@ pub trait StagedBlobs: Send + Sync {
     /// Opens the staged copy of a blob: it is there, has its length, and its group values lead to
     /// the root. The content itself is not read.
     async fn open(&self, node: &str, id: Uuid, size: u64, root: &Root) -> Result<Staged, Error>;
+
+    /// Opens an unfinished upload that is a part of others, and says how long it is; `None` while it
+    /// is not complete. [`Error::NotFound`] when there is no such part of this account; whoever has
+    /// only a directory does not know what is complete.
+    async fn open_part(
+        &self,
+        _node: &str,
+        _account: Uuid,
+        _id: Uuid,
+    ) -> Result<Option<(Content, u64)>, Error> {
+        Err(Error::NotFound)
+    }
 
     /// Removes staged copies; those that are gone already are fine. One that cannot be removed
     /// does not keep the others.

@@ -31,6 +31,9 @@ pub const MAX_PROPERTY_NAME_BYTES: usize = 255;
 /// Entries whose properties are asked for in one call: with all that they may have
 /// ([`crate::dav::MAX_PROPERTY_BYTES`]) the answer has half the length of the longest message.
 pub const MAX_PROPERTY_ENTRIES: usize = 250;
+/// Bytes of the note that a protocol leaves at an upload: what the longest head of a request may
+/// hold, encoded once more.
+pub const MAX_NOTE_BYTES: usize = 8 << 10;
 /// Longest lease, lifetime or grace period: ten years.
 const MAX_DURATION_MS: i64 = 10 * 365 * 24 * 3_600 * 1_000;
 
@@ -178,7 +181,15 @@ pub fn begin_upload(entry: &BeginUpload) -> Result<()> {
     digests(entry.digests.as_ref().unwrap_or(&Digests::default()))?;
     on_conflict(entry.on_conflict)?;
     range("the chunk size", entry.chunk_size, MAX_FILE_BYTES)?;
-    text("the media type", &entry.media_type)
+    text("the media type", &entry.media_type)?;
+    if entry.deferred && entry.size != 0 {
+        return Err(malformed("a size of an upload without one".to_owned()));
+    }
+    if entry.note.len() > MAX_NOTE_BYTES {
+        let detail = format!("the note is longer than {MAX_NOTE_BYTES} bytes");
+        return Err(malformed(detail));
+    }
+    Ok(())
 }
 
 macro_rules! checks {
@@ -350,6 +361,12 @@ checks! {
         }
         on_conflict(r.on_conflict)?;
         new_path(&r.path)
+    };
+    ResizeUploadRequest |r| {
+        id(&r.account_id)?;
+        id(&r.id)?;
+        range("the size", r.at_least, MAX_FILE_BYTES)?;
+        range("the size", r.at_most, MAX_FILE_BYTES)
     };
     CancelUploadRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
     ExpireUploadsRequest |r| name("the node", &r.node);

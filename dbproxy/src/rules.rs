@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cloudstore_proto::{
     file::{Blob, Entry, EntryKind, Precondition, precondition},
-    upload::{Digests, InstantPolicy, OnConflict},
+    upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
 use cloudstore_service::{Kind, Problem, Result};
 
@@ -138,6 +138,46 @@ pub fn place(there: Option<&Entry>, same_content: bool, rule: OnConflict) -> Res
 #[must_use]
 pub fn name_conflict() -> Problem {
     Problem::new(Kind::NameConflict, "another entry has this path")
+}
+
+/// The new size of an upload without a length that has `reserved` bytes, in an account with so many
+/// `free` ones: as much as there is room for, never less than before.
+///
+/// # Errors
+/// `QuotaExceeded` when that is too little, `WrongLength` when the length turns out to be known.
+pub fn resize(request: &ResizeUploadRequest, upload: &Upload, free: i64) -> Result<i64> {
+    if !upload.deferred {
+        if request.is_length && request.at_least == upload.size {
+            return Ok(upload.size);
+        }
+        let detail = "the length of the upload is known, and is another";
+        return Err(Problem::new(Kind::WrongLength, detail));
+    }
+    let room = upload.size + free.max(0);
+    if request.at_least > room.max(upload.size) {
+        return Err(quota_exceeded());
+    }
+    if request.is_length {
+        return Ok(request.at_least);
+    }
+    let wanted = request.at_most.max(request.at_least);
+    Ok(wanted.min(room).max(upload.size))
+}
+
+/// Can this unfinished upload become a file?
+///
+/// # Errors
+/// `LengthUnknown`, `Forbidden`.
+pub fn completable(upload: &Upload) -> Result<()> {
+    if upload.part {
+        let detail = "the upload is a part of others and no file";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    if upload.deferred {
+        let detail = "nobody has said how long the upload is";
+        return Err(Problem::new(Kind::LengthUnknown, detail));
+    }
+    Ok(())
 }
 
 /// The account has no room.

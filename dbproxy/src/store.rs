@@ -126,8 +126,12 @@ pub trait Store: Send + Sync {
     /// conflict rule; a new file's entry gets the upload's id, so that repeating the call of an
     /// upload without a row is recognised, too. `took_staged_copy` is answered by what the blob
     /// refers to, so that it is right for a repeated call. `UploadGone` for an upload that was
-    /// cancelled or has expired, or whose file was deleted since.
+    /// cancelled or has expired, or whose file was deleted since; `LengthUnknown` and
+    /// `Forbidden` for one that has no length yet, or is a part of others.
     async fn commit_upload(&self, request: CommitUploadRequest) -> Result<CommitUploadResponse>;
+    /// Repeating it reserves nothing twice. `UploadGone` for an upload that has ended, `WrongLength`
+    /// when the length is known and is not the one that is told, or more is to be reserved then.
+    async fn resize_upload(&self, request: ResizeUploadRequest) -> Result<Upload>;
     /// `UploadGone` for a completed upload.
     async fn cancel_upload(&self, request: CancelUploadRequest) -> Result<CancelUploadResponse>;
     /// Also forgets finished uploads of every node: a day after their end, completed ones not

@@ -53,7 +53,7 @@ topics! {
     accounts sessions keys
     files folders listings changes
     copies replacing large_copies locks locked_changes many_locks properties
-    uploads expiry quota staging
+    uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs
     transfers leases parked_copies parking

@@ -199,8 +199,11 @@ pub struct Upload {
     pub id: String,
     /// Path of the file to be.
     pub path: String,
-    /// Declared bytes.
+    /// Declared bytes; 0 while nobody has told the length.
     pub size: u64,
+    /// The length is told later: there are no chunks yet, only a sequential protocol goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub length_unknown: bool,
     /// Bytes of every chunk but the last, a power of two of at least 1 MiB.
     pub chunk_size: u64,
     /// Number of chunks; 0 for an empty file.

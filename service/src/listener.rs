@@ -33,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use crate::{http::wire, telemetry};
-pub use client::ClientAddress;
+pub use client::{ClientAddress, PublicOrigin};
 use detect::{Rewind, Version};
 use peers::{Admitted, Peers};
 use streams::{Counted, Streams};
@@ -308,7 +308,9 @@ impl Connection {
         let proxies = &self.limits.trusted_proxies;
         let client = client::address(self.peer.ip(), request.headers(), proxies);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        let trusted = client::is_trusted(self.peer.ip(), proxies);
         request.extensions_mut().insert(client);
+        request.extensions_mut().insert(client::FromProxy(trusted));
         self.app.clone().oneshot(request).await
     }
 }

@@ -44,6 +44,8 @@ pub struct Config {
     /// After this time out of the list of peers a node counts as gone for good, with the
     /// unfinished uploads on it. Counted from when this process first missed it.
     pub lost_after: Duration,
+    /// Origins of web pages whose scripts may upload here, exactly as browsers send them.
+    pub origins: Vec<String>,
 }
 
 /// Default of [`Config::lost_after`]: longer than the restart of a machine takes.
@@ -73,6 +75,7 @@ pub async fn start(
     verifier: Verifier,
     shutdown: CancellationToken,
 ) -> Result<Upload, engine::Error> {
+    let origins = dialect::tus::Origins::new(&config.origins);
     let settings = Settings {
         node: config.node,
         max_size: config.max_size,
@@ -108,6 +111,7 @@ pub async fn start(
             engine: engine.clone(),
             verifier,
             forward: Arc::new(forward),
+            origins,
         }),
         internal: routes::internal(engine.clone(), peers.trusted),
         engine,

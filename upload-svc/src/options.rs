@@ -29,6 +29,15 @@ pub struct Options {
     /// How long another node may be away before its unfinished uploads count as lost, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = crate::LOST_AFTER.as_secs(), env = "CLOUDSTORE_UPLOAD_LOST_AFTER")]
     pub lost_after: u64,
+    /// A web page's origin that may upload from browsers by tus, such as https://app.example; may be
+    /// given several times
+    #[arg(
+        long = "upload-origin",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        env = "CLOUDSTORE_UPLOAD_ORIGINS"
+    )]
+    pub upload_origins: Vec<String>,
 }
 
 impl Default for Options {
@@ -38,6 +47,7 @@ impl Default for Options {
             upload_lifetime: LIFETIME_S,
             instant: Instant::Everyone,
             lost_after: crate::LOST_AFTER.as_secs(),
+            upload_origins: Vec::new(),
         }
     }
 }
@@ -57,6 +67,7 @@ impl Options {
             lifetime: Duration::from_secs(self.upload_lifetime),
             instant: self.instant.into(),
             lost_after: Duration::from_secs(self.lost_after),
+            origins: self.upload_origins.clone(),
         }
     }
 }

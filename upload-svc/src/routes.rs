@@ -14,7 +14,7 @@ use cloudstore_service::{
 };
 
 use crate::{
-    dialect::{dav, direct, native, staging},
+    dialect::{dav, direct, native, staging, tus},
     engine::Engine,
     forward::{AUDIENCE, Forward, to_owner},
 };
@@ -27,6 +27,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) verifier: Verifier,
     pub(crate) forward: Arc<Forward>,
+    pub(crate) origins: tus::Origins,
 }
 
 pub(crate) fn routes(app: App) -> Router {
@@ -54,7 +55,24 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/dav/", any(dav::handle))
         .route("/dav/{*path}", any(dav::handle))
         .merge(owned)
+        .merge(resumable(app.clone()))
         .with_state(app)
+}
+
+/// Resumable protocols of others.
+fn resumable(app: App) -> Router<App> {
+    let collection = || post(tus::create).options(tus::options);
+    let upload = get(tus::content)
+        .head(tus::offset)
+        .patch(tus::append)
+        .delete(tus::terminate)
+        .post(tus::overridden)
+        .route_layer(from_fn_with_state(app.clone(), to_owner));
+    Router::new()
+        .route("/files", collection())
+        .route("/files/", collection())
+        .route("/files/{id}", upload.options(tus::options))
+        .route_layer(from_fn_with_state(app, tus::speak))
 }
 
 /// For services only; users have no business here.
@@ -63,6 +81,7 @@ pub(crate) fn internal(engine: Arc<Engine>, trusted: Trusted) -> Router {
         .route("/internal/v1/staging/remove", post(staging::remove))
         .route("/internal/v1/staging/{id}", get(staging::content))
         .route("/internal/v1/staging/{id}/outboard", get(staging::outboard))
+        .route("/internal/v1/staging/{id}/part", get(staging::part))
         .route_layer(trust::require(trusted, AUDIENCE, READERS))
         .with_state(engine)
 }

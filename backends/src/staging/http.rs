@@ -3,6 +3,7 @@
 //! ```text
 //! GET  /internal/v1/staging/{id}           the content; ranges
 //! GET  /internal/v1/staging/{id}/outboard  the group values
+//! GET  /internal/v1/staging/{id}/part?account={id}  an unfinished part; 409 until it is complete
 //! POST /internal/v1/staging/remove         {"ids": [..]}
 //! ```
 
@@ -96,7 +97,7 @@ impl StagedBlobs for HttpStaging {
         let copy = Copy {
             remote: self.remote.clone(),
             node: node.to_owned(),
-            id,
+            path: id.to_string(),
             size,
         };
         let (length, outboard) = futures::join!(copy.check_length(), copy.outboard(*root));
@@ -107,6 +108,27 @@ impl StagedBlobs for HttpStaging {
             content: Content::Remote(Arc::new(copy)),
             outboard,
         })
+    }
+
+    async fn open_part(
+        &self,
+        node: &str,
+        account: Uuid,
+        id: Uuid,
+    ) -> Result<Option<(Content, u64)>, Error> {
+        let path = format!("{id}/part?account={account}");
+        let answer = answer(self.remote.request(node, Method::HEAD, &path)?).await?;
+        if answer.status() == StatusCode::CONFLICT {
+            return Ok(None);
+        }
+        let size = length(&answer)?;
+        let copy = Copy {
+            remote: self.remote.clone(),
+            node: node.to_owned(),
+            path,
+            size,
+        };
+        Ok(Some((Content::Remote(Arc::new(copy)), size)))
     }
 
     async fn remove(&self, node: &str, ids: &[Uuid]) -> Result<(), Error> {
@@ -156,7 +178,8 @@ impl Remote {
 struct Copy {
     remote: Arc<Remote>,
     node: String,
-    id: Uuid,
+    /// Below the interface's own.
+    path: String,
     size: u64,
 }
 
@@ -164,7 +187,7 @@ impl fmt::Debug for Copy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Copy")
             .field("node", &self.node)
-            .field("id", &self.id)
+            .field("path", &self.path)
             .field("size", &self.size)
             .finish_non_exhaustive()
     }
@@ -172,20 +195,16 @@ impl fmt::Debug for Copy {
 
 impl Copy {
     fn request(&self, method: Method, what: &str) -> Result<RequestBuilder, Error> {
-        let path = format!("{}{what}", self.id);
+        let path = format!("{}{what}", self.path);
         self.remote.request(&self.node, method, &path)
     }
 
     async fn check_length(&self) -> Result<(), Error> {
         let answer = answer(self.request(Method::HEAD, "")?).await?;
-        expect(&answer, StatusCode::OK)?;
-        let length = header(&answer, CONTENT_LENGTH.as_str());
-        let length: Option<u64> = length.and_then(|length| length.parse().ok());
-        match length {
-            Some(length) if length == self.size => Ok(()),
-            Some(_) => Err(Error::Damaged),
-            None => Err(unavailable("a length is missing in the answer")),
+        if length(&answer)? == self.size {
+            return Ok(());
         }
+        Err(Error::Damaged)
     }
 
     async fn outboard(&self, root: Root) -> Result<Outboard, Error> {
@@ -221,6 +240,14 @@ impl RemoteCopy for Copy {
         }
         Ok(exactly(answer, range.end - range.start))
     }
+}
+
+/// The length of what was asked for.
+fn length(answer: &Response) -> Result<u64, Error> {
+    expect(answer, StatusCode::OK)?;
+    let length = header(answer, CONTENT_LENGTH.as_str());
+    let length = length.and_then(|length| length.parse().ok());
+    length.ok_or_else(|| unavailable("a length is missing in the answer"))
 }
 
 /// The body of an answer, which must have exactly this length.

@@ -162,6 +162,9 @@ port! {
     commit_upload(request: CommitUploadRequest) -> CommitUploadResponse {
         change, [Subject::account(&request.account_id)]
     }
+    resize_upload(request: ResizeUploadRequest) -> Upload {
+        change, [Subject::account(&request.account_id)]
+    }
     cancel_upload(request: CancelUploadRequest) -> CancelUploadResponse {
         change, [Subject::account(&request.account_id)]
     }

@@ -35,7 +35,7 @@ use crate::{
     rules::{self, Match},
 };
 
-/// Rows of one INSERT: the longest are 13 KiB, and a statement may be no longer than 16 MiB.
+/// Rows of one INSERT: the longest are 30 KiB, and a statement may be no longer than 16 MiB.
 const ROWS_AT_ONCE: usize = 500;
 
 #[async_trait]
@@ -185,7 +185,7 @@ impl<'r> Batch<'r> {
             let blob = candidate.map(|found| found.blob);
             return Ok(Decision::Instant(Box::new((plan, blob))));
         }
-        if candidate.is_none() && entry.size <= self.request.direct_limit {
+        if candidate.is_none() && !entry.deferred && entry.size <= self.request.direct_limit {
             self.has_room(entry.size)?;
             return Ok(Decision::Direct);
         }
@@ -303,6 +303,9 @@ impl<'r> Batch<'r> {
             created_at_ms: tx.now,
             expires_at_ms: tx.now + request.lifetime_ms,
             file: None,
+            deferred: entry.deferred,
+            part: entry.part,
+            note: entry.note.clone(),
         };
         self.made.put_upload(upload.clone());
         self.writes
@@ -356,7 +359,8 @@ async fn insert(tx: &mut Tx<'_>, uploads: &[(Upload, String)]) -> Outcome<()> {
     for some in uploads.chunks(ROWS_AT_ONCE) {
         let insert = Statement::new(
             "INSERT INTO uploads (id, account, path, size, blake3, sha256, sha1, on_conflict,
-                mtime, media_type, node, chunk_size, status, created_at, expires_at) VALUES ",
+                mtime, media_type, node, chunk_size, status, created_at, expires_at, deferred, part,
+                note) VALUES ",
         )
         .rows(some, |row, (upload, media_type)| {
             let digests = upload.digests.as_ref().unwrap_or(&none);
@@ -374,7 +378,10 @@ async fn insert(tx: &mut Tx<'_>, uploads: &[(Upload, String)]) -> Outcome<()> {
                 .number(upload.chunk_size)
                 .number(upload.status.into())
                 .number(upload.created_at_ms)
-                .number(upload.expires_at_ms);
+                .number(upload.expires_at_ms)
+                .number(upload.deferred.into())
+                .number(upload.part.into())
+                .text(&upload.note);
         });
         match insert.execute(tx).await {
             Ok(_) => {}

@@ -54,6 +54,7 @@ async fn reserved(
         Status::Uploading => {}
         _ => return Err(uploads::gone(&upload).into()),
     }
+    rules::completable(&upload)?;
     let content = Content {
         size: upload.size,
         ..content
@@ -83,7 +84,7 @@ async fn reserved(
     let written = [Touched::written(file.path, walk.end())];
     locks::allow(tx, file.owner, request.precondition.as_ref(), &written).await?;
     let placed = put(tx, walk, &file, &content, upload.size).await?;
-    complete(tx, &upload, &placed.entry.id).await?;
+    complete(tx, &upload, &placed.entry.id, &content).await?;
     Ok(response(placed, &content))
 }
 
@@ -145,12 +146,19 @@ async fn again(
 }
 
 /// Ends an upload that is locked and unfinished.
-async fn complete(tx: &mut Tx<'_>, upload: &Upload, entry: &Bytes) -> Outcome<()> {
+async fn complete(
+    tx: &mut Tx<'_>,
+    upload: &Upload,
+    entry: &Bytes,
+    content: &Content,
+) -> Outcome<()> {
     sqlx::query(
-        "UPDATE uploads SET status = 2 /* completed */, entry = ?, forget_at = ? WHERE id = ?",
+        "UPDATE uploads SET status = 2 /* completed */, entry = ?, forget_at = ?, blake3 = ?
+        WHERE id = ?",
     )
     .bind(&entry[..])
     .bind(upload.expires_at_ms.max(tx.now + rules::FINISHED_UPLOAD_MS))
+    .bind(&content.digests.blake3[..])
     .bind(&upload.id[..])
     .execute(&mut *tx.conn)
     .await?;

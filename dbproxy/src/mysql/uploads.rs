@@ -22,7 +22,8 @@ use crate::{check, rules};
 macro_rules! upload_columns {
     () => {
         "u.id, u.account, u.path, u.size, u.blake3, u.sha256, u.sha1, u.on_conflict, u.mtime,
-        u.media_type, u.node, u.chunk_size, u.status, u.created_at, u.expires_at, u.entry"
+        u.media_type, u.node, u.chunk_size, u.status, u.created_at, u.expires_at, u.entry,
+        u.deferred, u.part, u.note"
     };
 }
 
@@ -55,6 +56,9 @@ impl FromRow<'_, MySqlRow> for UploadRow {
             created_at_ms: row.try_get("created_at")?,
             expires_at_ms: row.try_get("expires_at")?,
             file: None,
+            deferred: row.try_get("deferred")?,
+            part: row.try_get("part")?,
+            note: text(row, "note")?,
         };
         Ok(Self {
             upload,
@@ -148,6 +152,32 @@ impl Command for ListUploadsRequest {
         Ok(ListUploadsResponse {
             uploads: rows.into_iter().map(|row| row.upload).collect(),
         })
+    }
+}
+
+#[async_trait]
+impl Command for ResizeUploadRequest {
+    type Reply = Upload;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Outcome<Upload> {
+        let locked = content::lock_account(tx, &self.account_id).await?;
+        let UploadRow { mut upload, .. } = lock(tx, &self.account_id, &self.id).await?;
+        if upload.status() != UploadStatus::Uploading {
+            return Err(gone(&upload).into());
+        }
+        let size = rules::resize(self, &upload, locked.free)?;
+        if size != upload.size {
+            content::charge(tx, &self.account_id, 0, size - upload.size).await?;
+        }
+        upload.size = size;
+        upload.deferred &= !self.is_length;
+        sqlx::query("UPDATE uploads SET size = ?, deferred = ? WHERE id = ?")
+            .bind(upload.size)
+            .bind(upload.deferred)
+            .bind(&self.id[..])
+            .execute(&mut *tx.conn)
+            .await?;
+        Ok(upload)
     }
 }
 

@@ -156,7 +156,7 @@ impl<'r> Batch<'r> {
             self.has_room(plan.growth)?;
             return Ok(Decision::Instant(Box::new((plan, content))));
         }
-        if candidate.is_none() && entry.size <= self.request.direct_limit {
+        if candidate.is_none() && !entry.deferred && entry.size <= self.request.direct_limit {
             self.has_room(entry.size)?;
             return Ok(Decision::Direct);
         }
@@ -243,6 +243,9 @@ impl<'r> Batch<'r> {
             created_at_ms: tx.now,
             expires_at_ms: tx.now + request.lifetime_ms,
             file: None,
+            deferred: entry.deferred,
+            part: entry.part,
+            note: entry.note.clone(),
         };
         if !insert(tx, &upload, &entry.media_type).await? {
             return same_upload(tx, &request.account_id, entry).await;
@@ -273,8 +276,8 @@ async fn insert(tx: &mut Tx<'_>, upload: &Upload, media_type: &str) -> Outcome<b
     let digests = upload.digests.as_ref().unwrap_or(&none);
     let inserted = sqlx::query(
         "INSERT INTO uploads (id, account, path, size, blake3, sha256, sha1, on_conflict, mtime,
-            media_type, node, chunk_size, status, created_at, expires_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            media_type, node, chunk_size, status, created_at, expires_at, deferred, part, note)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO NOTHING",
     )
     .bind(&upload.id[..])
@@ -292,6 +295,9 @@ async fn insert(tx: &mut Tx<'_>, upload: &Upload, media_type: &str) -> Outcome<b
     .bind(upload.status)
     .bind(upload.created_at_ms)
     .bind(upload.expires_at_ms)
+    .bind(upload.deferred)
+    .bind(upload.part)
+    .bind(&*upload.note)
     .execute(&mut *tx.conn)
     .await?;
     Ok(inserted.rows_affected() == 1)

@@ -57,6 +57,7 @@ async fn reserved(
         Status::Uploading => {}
         _ => return Err(uploads::gone(&upload).into()),
     }
+    rules::completable(&upload)?;
     let content = Content {
         size: upload.size,
         ..content
@@ -86,7 +87,7 @@ async fn reserved(
     let written = [Touched::written(file.path, walk.end())];
     locks::allow(tx, file.owner, request.precondition.as_ref(), &written).await?;
     let placed = put(tx, walk, &file, &content, upload.size).await?;
-    complete(tx, &upload, &placed.entry.id).await?;
+    complete(tx, &upload, &placed.entry.id, &content).await?;
     Ok(response(placed, &content))
 }
 
@@ -161,14 +162,21 @@ async fn again(
     })
 }
 
-async fn complete(tx: &mut Tx<'_>, upload: &Upload, entry: &Bytes) -> Outcome<()> {
+async fn complete(
+    tx: &mut Tx<'_>,
+    upload: &Upload,
+    entry: &Bytes,
+    content: &Content,
+) -> Outcome<()> {
     let changed = sqlx::query(
-        "UPDATE uploads SET status = 2 /* completed */, entry = ?2, forget_at = ?3
+        "UPDATE uploads SET status = 2 /* completed */, entry = ?2, forget_at = ?3,
+            blake3 = ?4
         WHERE id = ?1 AND status = 1 /* uploading */",
     )
     .bind(&upload.id[..])
     .bind(&entry[..])
     .bind(upload.expires_at_ms.max(tx.now + rules::FINISHED_UPLOAD_MS))
+    .bind(&content.digests.blake3[..])
     .execute(&mut *tx.conn)
     .await?;
     if changed.rows_affected() == 0 {

@@ -252,6 +252,17 @@ pub(super) async fn find(
     }))
 }
 
+/// Bytes of an account that are neither used nor reserved.
+pub(super) async fn free(tx: &mut Tx<'_>, account: &Bytes) -> Outcome<i64> {
+    let free: Option<i64> = sqlx::query_scalar(
+        "SELECT quota_bytes - used_bytes - reserved_bytes FROM accounts WHERE id = ?",
+    )
+    .bind(&account[..])
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    free.ok_or_else(|| rules::not_found("account").into())
+}
+
 /// Changes what an account uses and has reserved. Refused when that would take more room than
 /// there is; giving room back always works.
 pub(super) async fn charge(

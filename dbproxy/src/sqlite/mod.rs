@@ -228,6 +228,7 @@ commands! {
     get_upload(GetUploadRequest) -> Upload = read;
     list_uploads(ListUploadsRequest) -> ListUploadsResponse = read;
     commit_upload(CommitUploadRequest) -> CommitUploadResponse = write;
+    resize_upload(ResizeUploadRequest) -> Upload = write;
     cancel_upload(CancelUploadRequest) -> CancelUploadResponse = write;
     expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse = write;
     block_instant(BlockInstantRequest) -> BlockInstantResponse = write;

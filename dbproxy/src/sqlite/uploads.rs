@@ -20,7 +20,7 @@ use crate::{check, rules};
 macro_rules! upload_columns {
     () => {
         "id, account, path, size, blake3, sha256, sha1, on_conflict, mtime, media_type, node,
-        chunk_size, status, created_at, expires_at, entry"
+        chunk_size, status, created_at, expires_at, entry, deferred, part, note"
     };
 }
 
@@ -56,6 +56,9 @@ impl FromRow<'_, SqliteRow> for UploadRow {
             created_at_ms: row.try_get("created_at")?,
             expires_at_ms: row.try_get("expires_at")?,
             file: None,
+            deferred: row.try_get("deferred")?,
+            part: row.try_get("part")?,
+            note: row.try_get("note")?,
         };
         Ok(Self {
             upload,
@@ -129,6 +132,32 @@ impl Command for ListUploadsRequest {
         Ok(ListUploadsResponse {
             uploads: rows.into_iter().map(|row| row.upload).collect(),
         })
+    }
+}
+
+#[async_trait]
+impl Command for ResizeUploadRequest {
+    type Reply = Upload;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<Upload> {
+        let UploadRow { mut upload, .. } = get(tx, &self.account_id, &self.id).await?;
+        if upload.status() != UploadStatus::Uploading {
+            return Err(gone(&upload).into());
+        }
+        let free = content::free(tx, &self.account_id).await?;
+        let size = rules::resize(&self, &upload, free)?;
+        if size != upload.size {
+            content::charge(tx, &self.account_id, 0, size - upload.size).await?;
+        }
+        upload.size = size;
+        upload.deferred &= !self.is_length;
+        sqlx::query("UPDATE uploads SET size = ?2, deferred = ?3 WHERE id = ?1")
+            .bind(&self.id[..])
+            .bind(upload.size)
+            .bind(upload.deferred)
+            .execute(&mut *tx.conn)
+            .await?;
+        Ok(upload)
     }
 }
 

@@ -48,7 +48,7 @@ pub use self::{
     },
     repairs::{mending, repeated_conditions},
     transfers::{leases, parked_copies, parking, transfers},
-    uploads::{expiry, quota, staging, uploads},
+    uploads::{expiry, lengths, quota, staging, uploads},
 };
 
 /// Size of test content unless it matters.
@@ -88,7 +88,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         accounts sessions keys
         files folders listings changes
         copies replacing large_copies locks locked_changes many_locks properties
-        uploads expiry quota staging
+        uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls
         purge garbage staged_copies other_nodes known_blobs
         transfers leases parked_copies parking
@@ -378,6 +378,9 @@ fn declare(path: &str, digests: Digests) -> BeginUpload {
         mtime_ms: 0,
         chunk_size: 1 << 20,
         media_type: "text/plain".to_owned(),
+        deferred: false,
+        part: false,
+        note: String::new(),
     }
 }
 

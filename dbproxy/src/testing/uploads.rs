@@ -351,3 +351,90 @@ pub async fn staging(f: Fixture) {
     );
     assert!(resolve(&f, &[]).await.is_empty());
 }
+
+/// Uploads whose length is told later, those that are parts, and what protocols leave at them.
+pub async fn lengths(f: Fixture) {
+    let owner = f.account(10 * SIZE).await;
+    let entry = BeginUpload {
+        size: 0,
+        deferred: true,
+        note: "ключ dmFsdWU=".to_owned(),
+        ..announce("/a")
+    };
+    let upload = f.upload(&owner, entry.clone()).await;
+    assert_eq!((upload.deferred, &upload.note), (true, &entry.note));
+    assert_eq!(f.get_upload(&owner, &upload.id).await.unwrap(), upload);
+    assert_eq!(f.bytes(&owner).await, (0, 0), "nothing is reserved yet");
+    assert_eq!(
+        kind(f.store.commit_upload(complete(&upload, 1)).await),
+        Kind::LengthUnknown
+    );
+
+    let resize = |at_least, at_most, is_length| ResizeUploadRequest {
+        account_id: owner.clone(),
+        id: upload.id.clone(),
+        at_least,
+        at_most,
+        is_length,
+    };
+    for _ in 0..2 {
+        let grown = f.store.resize_upload(resize(1, 4 * SIZE, false)).await;
+        assert_eq!(grown.unwrap().size, 4 * SIZE, "as much as wanted, once");
+        assert_eq!(f.bytes(&owner).await, (0, 4 * SIZE));
+    }
+    let grown = f.store.resize_upload(resize(5 * SIZE, 99 * SIZE, false));
+    assert_eq!(grown.await.unwrap().size, 10 * SIZE, "as much as there is");
+    for is_length in [false, true] {
+        let refused = f.store.resize_upload(resize(10 * SIZE + 1, 0, is_length));
+        assert_eq!(kind(refused.await), Kind::QuotaExceeded);
+    }
+    assert_eq!(f.bytes(&owner).await, (0, 10 * SIZE), "never above it");
+    for _ in 0..2 {
+        let sized = f.store.resize_upload(resize(SIZE, 0, true)).await.unwrap();
+        assert_eq!((sized.size, sized.deferred), (SIZE, false));
+        assert_eq!(f.bytes(&owner).await, (0, SIZE), "settled");
+    }
+    for (size, is_length) in [(SIZE + 1, true), (SIZE, false)] {
+        let again = f.store.resize_upload(resize(size, size, is_length)).await;
+        assert_eq!(kind(again), Kind::WrongLength, "it is told once");
+    }
+    let stranger = f.account(SIZE).await;
+    let foreign = ResizeUploadRequest {
+        account_id: stranger,
+        ..resize(SIZE, 0, true)
+    };
+    assert_eq!(kind(f.store.resize_upload(foreign).await), Kind::NotFound);
+    f.store.commit_upload(complete(&upload, 1)).await.unwrap();
+    assert_eq!(f.bytes(&owner).await, (SIZE, 0));
+    let done = f.get_upload(&owner, &upload.id).await.unwrap();
+    assert_eq!(done.note, entry.note, "found again with the file");
+    assert_eq!(done.digests, Some(blake3(1)), "what it became");
+    let late = f.store.resize_upload(resize(SIZE, 0, true)).await;
+    assert_eq!(kind(late), Kind::UploadGone);
+
+    let cancelled = BeginUpload {
+        id: id(),
+        path: "/b".to_owned(),
+        ..entry
+    };
+    let cancelled = f.upload(&owner, cancelled).await;
+    let grow = ResizeUploadRequest {
+        id: cancelled.id.clone(),
+        ..resize(SIZE, 2 * SIZE, false)
+    };
+    f.store.resize_upload(grow).await.unwrap();
+    f.cancel(&owner, &cancelled.id).await.unwrap();
+    assert_eq!(f.bytes(&owner).await, (SIZE, 0), "given back");
+
+    let part = BeginUpload {
+        part: true,
+        ..announce("/part")
+    };
+    let part = f.upload(&owner, part).await;
+    assert!(f.get_upload(&owner, &part.id).await.unwrap().part);
+    assert_eq!(
+        kind(f.store.commit_upload(complete(&part, 2)).await),
+        Kind::Forbidden,
+        "a part never becomes a file"
+    );
+}

@@ -155,6 +155,7 @@ macro_rules! port {
                 purge(PurgeRequest) -> PurgeResponse;
                 begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse;
                 commit_upload(CommitUploadRequest) -> CommitUploadResponse;
+                resize_upload(ResizeUploadRequest) -> Upload;
                 cancel_upload(CancelUploadRequest) -> CancelUploadResponse;
                 expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse;
                 block_instant(BlockInstantRequest) -> BlockInstantResponse;

@@ -138,6 +138,7 @@ carried! {
     get_upload(GetUploadRequest) -> Upload;
     list_uploads(ListUploadsRequest) -> ListUploadsResponse;
     commit_upload(CommitUploadRequest) -> CommitUploadResponse;
+    resize_upload(ResizeUploadRequest) -> Upload;
     cancel_upload(CancelUploadRequest) -> CancelUploadResponse;
     expire_uploads(ExpireUploadsRequest) -> ExpireUploadsResponse;
     block_instant(BlockInstantRequest) -> BlockInstantResponse;

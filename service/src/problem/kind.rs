@@ -3,8 +3,21 @@
 use http::StatusCode;
 use tonic::Code;
 
+/// A status by its name, or by its number where the registry has no name for it.
+macro_rules! status {
+    ($number:literal) => {
+        match StatusCode::from_u16($number) {
+            Ok(status) => status,
+            Err(_) => panic!("not a status"),
+        }
+    };
+    ($name:ident) => {
+        StatusCode::$name
+    };
+}
+
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $variant:ident $slug:literal $title:literal $http:ident $grpc:ident;)*) => {
+    ($($(#[$doc:meta])* $variant:ident $slug:literal $title:literal $http:tt $grpc:ident;)*) => {
         /// What went wrong, as clients can tell it apart. The slug is part of the API.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Kind {
@@ -17,7 +30,7 @@ macro_rules! kinds {
 
             const fn row(self) -> (&'static str, &'static str, StatusCode, Code) {
                 match self {
-                    $(Self::$variant => ($slug, $title, StatusCode::$http, Code::$grpc),)*
+                    $(Self::$variant => ($slug, $title, status!($http), Code::$grpc),)*
                 }
             }
         }
@@ -49,6 +62,10 @@ kinds! {
     NameTaken "name-taken" "The username is taken" CONFLICT AlreadyExists;
     /// The upload has missing parts.
     Incomplete "incomplete" "The upload is incomplete" CONFLICT FailedPrecondition;
+    /// The bytes of a request belong elsewhere than where the upload goes on.
+    OffsetMismatch "offset-mismatch" "The upload goes on at another offset" CONFLICT FailedPrecondition;
+    /// Chunks need to know how long the upload is, and so does completion.
+    LengthUnknown "length-unknown" "The length of the upload is not known yet" CONFLICT FailedPrecondition;
     /// A chunk came again with other bytes.
     ChunkConflict "chunk-conflict" "The chunk was received with other content" CONFLICT Aborted;
     /// Somebody else is at it; try again.
@@ -71,6 +88,8 @@ kinds! {
     PreconditionFailed "precondition-failed" "A precondition failed" PRECONDITION_FAILED FailedPrecondition;
     /// A lock of WebDAV is in the way; `locked` names its path.
     Locked "locked" "The resource is locked" LOCKED FailedPrecondition;
+    /// A version of a protocol that is not spoken here.
+    UnsupportedVersion "unsupported-version" "The version of the protocol is not supported" PRECONDITION_FAILED FailedPrecondition;
     /// Larger than this server takes.
     TooLarge "too-large" "The content is too large" PAYLOAD_TOO_LARGE OutOfRange;
     /// Larger than the account has room for.
@@ -85,6 +104,9 @@ kinds! {
     InvalidPath "invalid-path" "The path is invalid" UNPROCESSABLE_ENTITY InvalidArgument;
     /// The content does not have the digest that was declared.
     DigestMismatch "digest-mismatch" "The digest does not match" UNPROCESSABLE_ENTITY InvalidArgument;
+    /// The bytes of a request do not have the checksum that came with them: nothing of them counts.
+    /// tus 1.0, extension checksum, chose a number that no registry knows.
+    ChecksumMismatch "checksum-mismatch" "The checksum does not match" 460 InvalidArgument;
     /// The account has as many unfinished uploads as it may have.
     TooManyUploads "too-many-uploads" "Too many unfinished uploads" TOO_MANY_REQUESTS ResourceExhausted;
     /// As many of these as an account or an entry may have, or more than one call does.

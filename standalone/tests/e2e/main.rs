@@ -30,4 +30,5 @@ mod quota;
 mod recovery;
 mod tokens;
 mod transfer;
+mod tus;
 mod wire;

@@ -45,15 +45,18 @@ pub(crate) async fn put_content(
     let size = content_length(&headers)?;
     let path = path::normalize_new(&path)?;
     let upload = Begin {
+        id: None,
         media_type: content_type(&headers).unwrap_or_else(|| media_type(&path)),
         path,
-        size: size.unwrap_or(0),
+        size: Some(size.unwrap_or(0)),
         declared: Declared {
             sha256: whole_digest(&headers)?,
             ..Declared::default()
         },
         on_conflict: native::on_conflict(options.on_conflict.unwrap_or(http::OnConflict::Replace)),
         mtime_ms: mtime(options.mtime.as_deref())?,
+        part: false,
+        note: String::new(),
     };
     let committed = engine
         .direct(user.account_id, upload, precondition, size, stream(body))

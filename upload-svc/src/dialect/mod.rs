@@ -4,9 +4,9 @@
 //! - [`native`] indexed chunks in any order, instant upload with proof, batches
 //! - [`direct`] one PUT of the whole content
 //! - [`dav`] WebDAV: that PUT, and everything else a file manager does
+//! - [`tus`] tus 1.0 at `/files/`
 //! - [`staging`] finished copies, for the other services
 //!
-//! Resumable protocols of others (tus, the IETF draft) have their place here, beside these two.
 //! An upload belongs to the engine, not to a dialect: one begun here can be finished there.
 
 pub(crate) mod dav;
@@ -14,6 +14,7 @@ pub(crate) mod direct;
 pub(crate) mod native;
 mod problem;
 pub(crate) mod staging;
+pub(crate) mod tus;
 
 use ::http::{HeaderMap, HeaderName, header};
 use axum::body::{Body, Bytes};
@@ -121,7 +122,7 @@ fn view(session: &Session) -> http::Upload {
         received: session.received(),
         missing: session.missing(),
         unreachable: false,
-        ..unreachable_view(session.facts())
+        ..unreachable_view(&session.facts())
     }
 }
 
@@ -132,7 +133,8 @@ pub(crate) fn unreachable_view(facts: &Facts) -> http::Upload {
     http::Upload {
         id: facts.id.to_string(),
         path: facts.path.clone(),
-        size: facts.size,
+        size: facts.size.unwrap_or(0),
+        length_unknown: facts.size.is_none(),
         chunk_size: facts.chunk_size,
         chunk_count,
         received: 0,

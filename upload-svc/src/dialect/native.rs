@@ -102,7 +102,7 @@ pub(crate) async fn prove(
     hex::decode_to_slice(&body.proof, &mut proof)
         .map_err(|_| invalid_fields([("proof", "must be 64 hexadecimal digits")]))?;
     let file = match engine.find(user.account_id, id).await? {
-        Found::Done(file) => *file,
+        Found::Done(done) => done.file,
         Found::Open(session) => {
             let file = engine.prove(&session, &proof).await?;
             metrics::counter!("cloudstore_uploads_completed_total", "how" => "proof").increment(1);
@@ -145,8 +145,8 @@ pub(crate) async fn status(
         Found::Open(session) => http::UploadState::Uploading {
             upload: view(&session),
         },
-        Found::Done(file) => http::UploadState::Completed {
-            file: convert::file(&file, false),
+        Found::Done(done) => http::UploadState::Completed {
+            file: convert::file(&done.file, false),
         },
     }))
 }
@@ -179,7 +179,7 @@ pub(crate) async fn complete(
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<http::Completed>)> {
     let file = match engine.find(user.account_id, id).await? {
-        Found::Done(file) => *file,
+        Found::Done(done) => done.file,
         Found::Open(session) => {
             let file = engine.complete(&session).await?;
             metrics::counter!("cloudstore_uploads_completed_total", "how" => "chunks").increment(1);
@@ -211,12 +211,15 @@ fn begin(engine: &Engine, entry: &http::CreateUpload) -> Result<Begin> {
     }
     let path = path::normalize_new(&entry.path)?;
     Ok(Begin {
+        id: None,
         media_type: media_type(&path),
         path,
-        size: entry.size,
+        size: Some(entry.size),
         declared: declared(entry.digests.as_ref())?,
         on_conflict: on_conflict(entry.on_conflict),
         mtime_ms: mtime(entry.mtime.as_deref())?,
+        part: false,
+        note: String::new(),
     })
 }
 

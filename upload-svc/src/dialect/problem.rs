@@ -16,12 +16,21 @@ impl From<Error> for Problem {
             Error::Incomplete(missing) => {
                 return Self::new(Kind::Incomplete, detail).with("missing", missing);
             }
+            Error::OffsetMismatch { expected, provided } => {
+                let offsets = Self::new(Kind::OffsetMismatch, detail);
+                let offsets = offsets.with("expected-offset", expected);
+                return offsets.with("provided-offset", provided);
+            }
             Error::Busy => return Self::new(Kind::Busy, detail).retry_after(1),
             Error::OtherNode(_) => Kind::Unavailable,
             Error::NotFound => Kind::NotFound,
             Error::Gone => Kind::UploadGone,
             Error::ChunkRange { .. } => Kind::MalformedRequest,
-            Error::Length { .. } => Kind::WrongLength,
+            Error::Checksum(_) => Kind::MalformedRequest,
+            Error::ChecksumMismatch => Kind::ChecksumMismatch,
+            Error::LengthUnknown => Kind::LengthUnknown,
+            Error::Part | Error::NoPart => Kind::Forbidden,
+            Error::Length { .. } | Error::LengthConflict { .. } => Kind::WrongLength,
             Error::DigestMismatch(_) => Kind::DigestMismatch,
             Error::ChunkConflict => Kind::ChunkConflict,
             Error::Preempted => Kind::Preempted,

@@ -8,11 +8,13 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
+use cloudstore_backends::staging::Content;
 use cloudstore_proto::http;
 use cloudstore_service::{
     Kind, Problem, Result,
     json::{Json, invalid_fields},
     path::Path,
+    query::Query,
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -34,8 +36,32 @@ pub(crate) async fn content(
     headers: HeaderMap,
 ) -> Result<Response> {
     let copy = engine.staged(id).await?;
-    let size = copy.size;
-    let (status, range) = match asked_range(&headers, size)? {
+    answer(copy.content, copy.size, &headers).await
+}
+
+/// Query of a part.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Owner {
+    account: Uuid,
+}
+
+/// `GET /internal/v1/staging/{id}/part?account={id}`: an unfinished upload that is a part of others,
+/// once all of it is there.
+pub(crate) async fn part(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<Uuid>,
+    Query(owner): Query<Owner>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let part = engine.own_part(owner.account, id).await?;
+    let incomplete = || Problem::new(Kind::Incomplete, "the part is not complete");
+    let (content, size) = part.ok_or_else(incomplete)?;
+    answer(content, size, &headers).await
+}
+
+async fn answer(content: Content, size: u64, headers: &HeaderMap) -> Result<Response> {
+    let (status, range) = match asked_range(headers, size)? {
         None => (StatusCode::OK, 0..size),
         Some(range) => (StatusCode::PARTIAL_CONTENT, range),
     };
@@ -43,7 +69,7 @@ pub(crate) async fn content(
     let body = if len == 0 {
         Body::empty()
     } else {
-        let stream = copy.content.read(range).await;
+        let stream = content.read(range).await;
         Body::from_stream(stream.map_err(Problem::internal)?)
     };
     let mut response = (status, body).into_response();

@@ -26,10 +26,12 @@ use super::{
 /// One entry of a probe or creation.
 #[derive(Clone, Debug)]
 pub struct Begin {
+    /// What the upload will be called; `None`: any new id.
+    pub id: Option<Uuid>,
     /// Normalised path of the file to be.
     pub path: String,
-    /// Bytes.
-    pub size: u64,
+    /// Bytes; `None`: it is told later ([`Engine::set_length`]).
+    pub size: Option<u64>,
     /// What the client knows.
     pub declared: Declared,
     /// What to do with a taken path.
@@ -38,6 +40,10 @@ pub struct Begin {
     pub mtime_ms: i64,
     /// Guessed from the name.
     pub media_type: String,
+    /// For [`Engine::concatenate`]; it never becomes a file itself.
+    pub part: bool,
+    /// What the dialect wants to find again, at most 8 KiB.
+    pub note: String,
 }
 
 /// What became of a [`Begin`].
@@ -118,12 +124,12 @@ impl Engine {
     }
 
     pub(super) fn begin_message(&self, entry: Begin) -> BeginUpload {
-        let too_large = entry.size > self.settings.max_size;
+        let too_large = entry.size > Some(self.settings.max_size);
         debug_assert!(!too_large, "invariant: the dialects refuse too large sizes");
         BeginUpload {
-            id: bytes(Uuid::now_v7()),
+            id: bytes(entry.id.unwrap_or_else(Uuid::now_v7)),
             path: entry.path,
-            size: signed(entry.size),
+            size: signed(entry.size.unwrap_or(0)),
             digests: Some(upload::Digests {
                 blake3: optional(&entry.declared.blake3),
                 sha256: optional(&entry.declared.sha256),
@@ -131,8 +137,11 @@ impl Engine {
             }),
             on_conflict: entry.on_conflict.into(),
             mtime_ms: entry.mtime_ms,
-            chunk_size: signed(chunk_size(entry.size)),
+            chunk_size: signed(chunk_size(entry.size.unwrap_or(0))),
             media_type: entry.media_type,
+            deferred: entry.size.is_none(),
+            part: entry.part,
+            note: entry.note,
         }
     }
 
@@ -168,7 +177,7 @@ impl Engine {
         let Begun::Uploading(session) = &begun else {
             return Ok(begun);
         };
-        let Err(full) = check_room(&self.dir, session.facts().size) else {
+        let Err(full) = check_room(&self.dir, session.facts().size.unwrap_or(0)) else {
             return Ok(begun);
         };
         let request = CancelUploadRequest {

@@ -5,6 +5,7 @@
 use std::{
     io,
     sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -71,8 +72,13 @@ impl Pulse {
     }
 
     /// Milliseconds since bytes last arrived.
-    pub(crate) fn silent_ms(&self) -> i64 {
+    fn silent_ms(&self) -> i64 {
         clock::now_ms() - self.last_ms.load(Ordering::Relaxed)
+    }
+
+    /// No bytes have arrived for this long.
+    pub(crate) fn is_silent(&self, time: Duration) -> bool {
+        u128::from(self.silent_ms().unsigned_abs()) >= time.as_millis()
     }
 
     /// Makes the stream give up.

@@ -52,12 +52,12 @@ impl Engine {
         if !self.sessions().contains_key(&facts.id) {
             // The request before this one completed it.
             return match self.find(facts.account, facts.id).await? {
-                Found::Done(entry) => Ok(*entry),
+                Found::Done(done) => Ok(done.file),
                 Found::Open(_) => Err(Error::Busy),
             };
         }
         let values = session.complete_values()?;
-        let size = facts.size;
+        let size = facts.size.ok_or(Error::LengthUnknown)?;
         let outboard = spawn_blocking(move || Outboard::from_values(size, values)).await;
         let root = *outboard.map_err(io::Error::other)?.root();
         if facts
@@ -131,7 +131,7 @@ impl Engine {
             id: bytes(facts.id),
             account_id: bytes(facts.account),
             reserved: true,
-            size: signed(facts.size),
+            size: signed(facts.size.unwrap_or(0)),
             content: Some(Digests {
                 blake3: blob.blake3,
                 ..Digests::default()

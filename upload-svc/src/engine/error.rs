@@ -4,7 +4,7 @@ use std::io;
 
 use cloudstore_service::{Kind, Problem};
 
-use super::body::BodyError;
+use super::{body::BodyError, session::Conflict};
 
 /// Why an engine call failed. Nothing acknowledged before is lost by any of these.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,37 @@ pub enum Error {
     /// Chunks are missing: first and last index of each run.
     #[error("not every chunk has been received")]
     Incomplete(Vec<[u64; 2]>),
+    /// The bytes belong elsewhere than where the upload goes on.
+    #[error("the upload goes on at byte {expected}, not at {provided}")]
+    OffsetMismatch {
+        /// Where it goes on.
+        expected: u64,
+        /// What the request said.
+        provided: u64,
+    },
+    /// The bytes of a request do not have its checksum.
+    #[error("the bytes do not have the checksum that came with them: none of them counts")]
+    ChecksumMismatch,
+    /// A checksum was announced and did not come, or cannot be understood.
+    #[error("{0}")]
+    Checksum(&'static str),
+    /// Another length is known, or more has been received.
+    #[error("the upload has {known} bytes, so its length cannot be {told}")]
+    LengthConflict {
+        /// The length, or what was received.
+        known: u64,
+        /// What the request said.
+        told: u64,
+    },
+    /// Nobody has said how long the upload is.
+    #[error("nobody has said how long the upload is")]
+    LengthUnknown,
+    /// It is meant to be put together with others.
+    #[error("this upload is a part of others and no file itself")]
+    Part,
+    /// Only parts can be put together.
+    #[error("this upload is no part that could be put together with others")]
+    NoPart,
     /// There is no chunk with this index.
     #[error("chunk {index} does not exist, the upload has {count}")]
     ChunkRange {
@@ -76,6 +107,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The upload that was asked for is not there, or not any more.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Gone => true,
+            Self::Metadata(problem) => [Kind::NotFound, Kind::UploadGone].contains(&problem.kind()),
+            _ => false,
+        }
+    }
+
     /// A refusal that dbproxy names by its slug.
     pub(crate) fn refused(slug: &str, detail: String) -> Self {
         Self::Metadata(Problem::new(
@@ -85,9 +125,15 @@ impl Error {
     }
 }
 
+fn is_conflict(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(|inner| inner.is::<Conflict>())
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            _ if is_conflict(&error) => Self::ChunkConflict,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             _ => Self::Io(error),
         }

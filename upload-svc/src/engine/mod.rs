@@ -3,19 +3,27 @@
 //! - [`begin`] reservation, instant upload, challenges
 //! - [`session`] one unfinished upload: chunks in any order, one writer per chunk
 //! - [`direct`] a whole file in one body
+//! - [`append`] bytes at the end of an upload, as sequential protocols send them
+//! - [`checksum`] what their requests are compared with
+//! - [`concat`] an upload made of others
 //! - [`commit`] received content becomes a file
 //! - [`list`] what an account has not finished
+//! - [`made`] files that uploads became
 //! - [`sweep`] expiry, and what a crash left behind
 //! - [`staged`] finished copies, for the other services
 //! - [`body`] how bytes get from the socket to the disk and through the hash
 
+mod append;
 mod begin;
 pub mod body;
 mod challenge;
+pub mod checksum;
 mod commit;
+mod concat;
 pub mod direct;
 mod error;
 mod list;
+mod made;
 mod prefix;
 pub mod session;
 mod sidecar;
@@ -39,6 +47,7 @@ use cloudstore_backends::{
     queue::Queue,
     staging::{Layout, StagedBlobs},
 };
+use cloudstore_content::Root;
 use cloudstore_proto::{
     convert::unsigned,
     file,
@@ -60,12 +69,15 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::{
+    append::Appended,
     begin::{Begin, Begun, ChallengeView},
+    checksum::Check,
     error::Error,
     list::Listed,
 };
 use self::{
     challenge::Content,
+    concat::Waiting,
     session::{Declared, Facts, Session},
 };
 use crate::{limit::ProbeLimit, peers::Peers};
@@ -128,8 +140,34 @@ pub struct Ports {
 pub enum Found {
     /// It goes on.
     Open(Arc<Session>),
-    /// It became this file.
-    Done(Box<file::Entry>),
+    /// It became a file.
+    Done(Box<Finished>),
+}
+
+/// An upload that became a file.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The file as it is now.
+    pub file: file::Entry,
+    /// Identity of the content that was uploaded; the file may have other content by now. `None`
+    /// for uploads of earlier versions.
+    pub root: Option<Root>,
+    /// Bytes of the upload.
+    pub size: u64,
+    /// What the dialect that made the upload left there.
+    pub note: String,
+    /// Unix milliseconds; it may be forgotten a while after that.
+    pub expires_at_ms: i64,
+}
+
+impl Finished {
+    /// Does the file still hold what was uploaded?
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        let blob = self.file.blob.as_ref();
+        self.root
+            .is_none_or(|root| blob.is_some_and(|blob| blob.blake3 == root[..]))
+    }
 }
 
 type Slot = Arc<OnceCell<Arc<Session>>>;
@@ -145,6 +183,9 @@ pub struct Engine {
     /// Direct uploads under way, with the account where the length is unknown; the sweep leaves
     /// their files alone.
     direct: Mutex<HashMap<Uuid, Option<Uuid>>>,
+    /// Uploads on this node that wait for their parts. Lost with the process: whoever asks for
+    /// such an upload makes it go on.
+    waiting: Mutex<HashMap<Uuid, Waiting>>,
     /// Whole contents that may be read to verify something.
     readings: Arc<Semaphore>,
     /// Free bytes of accounts, a moment ago.
@@ -170,6 +211,7 @@ impl Engine {
             limit: ProbeLimit::default(),
             sessions: Mutex::default(),
             direct: Mutex::default(),
+            waiting: Mutex::default(),
             free: Cache::builder()
                 .max_capacity(FREE_ACCOUNTS)
                 .time_to_live(FREE_TTL)
@@ -246,7 +288,13 @@ impl Engine {
         let direct = self.direct_ids().contains_key(&id);
         let upload = self.row(account, id).await?;
         match (upload.status(), upload.file.clone()) {
-            (UploadStatus::Completed, Some(file)) => Ok(Found::Done(Box::new(file))),
+            (UploadStatus::Completed, Some(file)) => Ok(Found::Done(Box::new(Finished {
+                file,
+                root: root(&upload),
+                size: unsigned(upload.size),
+                note: upload.note,
+                expires_at_ms: upload.expires_at_ms,
+            }))),
             (UploadStatus::Uploading, _) if direct => Err(Error::Busy),
             (UploadStatus::Uploading, _) if upload.node == self.settings.node => {
                 self.load(&upload).await.map(Found::Open)
@@ -365,6 +413,11 @@ impl Engine {
     }
 }
 
+fn root(upload: &upload::Upload) -> Option<Root> {
+    let digests = upload.digests.as_ref()?;
+    digests.blake3[..].try_into().ok()
+}
+
 fn facts(upload: &upload::Upload) -> Result<Facts> {
     let broken = |_| Error::Metadata(Problem::internal("an upload row is malformed"));
     let digests = upload.digests.clone().unwrap_or_default();
@@ -372,7 +425,7 @@ fn facts(upload: &upload::Upload) -> Result<Facts> {
         id: Uuid::from_slice(&upload.id).map_err(broken)?,
         account: Uuid::from_slice(&upload.account_id).map_err(broken)?,
         path: upload.path.clone(),
-        size: unsigned(upload.size),
+        size: (!upload.deferred).then_some(unsigned(upload.size)),
         chunk_size: unsigned(upload.chunk_size).max(cloudstore_content::GROUP_BYTES),
         expires_at_ms: upload.expires_at_ms,
         declared: Declared {
@@ -380,6 +433,9 @@ fn facts(upload: &upload::Upload) -> Result<Facts> {
             sha256: digests.sha256[..].try_into().ok(),
             sha1: digests.sha1[..].try_into().ok(),
         },
+        part: upload.part,
+        note: upload.note.clone(),
+        reserved: unsigned(upload.size),
     })
 }
 

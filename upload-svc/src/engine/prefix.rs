@@ -51,7 +51,7 @@ impl Prefix {
 
 /// Starts catching up with what has arrived, unless somebody is at it already.
 pub(crate) fn catch_up(session: &Arc<Session>, files: Arc<Files>) {
-    let declared = &session.facts().declared;
+    let declared = session.facts().declared;
     if declared.sha1.is_none() && declared.sha256.is_none() {
         return;
     }
@@ -75,13 +75,14 @@ pub(crate) async fn verify(session: &Arc<Session>, files: Arc<Files>) -> Result<
     let verified = spawn_blocking(move || {
         let prefix: &Mutex<Prefix> = &session.prefix;
         let mut prefix = prefix.lock().unwrap_or_else(PoisonError::into_inner);
-        prefix.advance(&files, session.facts().size)?;
+        let facts = session.facts();
+        prefix.advance(&files, facts.size.ok_or(Error::LengthUnknown)?)?;
         let found = prefix
             .hasher
             .clone()
             .map(Hasher::finish)
             .unwrap_or_default();
-        check(&session.facts().declared, &found).map(|()| found)
+        check(&facts.declared, &found).map(|()| found)
     });
     verified.await.map_err(io::Error::other)?
 }

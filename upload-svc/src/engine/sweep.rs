@@ -47,7 +47,7 @@ impl Engine {
         }
     }
 
-    async fn sweep_once(&self, lost: &[String]) -> Result<()> {
+    async fn sweep_once(self: &Arc<Self>, lost: &[String]) -> Result<()> {
         while self.end(&self.settings.node, false).await? >= PAGE {}
         for node in lost {
             // What they reserved comes back when its time is over. Should the node return, it finds
@@ -55,6 +55,7 @@ impl Engine {
             while self.end(node, false).await? >= PAGE {}
         }
         self.close_idle();
+        self.retry_waiting();
         self.remove_unreferenced().await
     }
 

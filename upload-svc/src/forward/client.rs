@@ -43,14 +43,14 @@ const PROBES: u32 = 3;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
 /// What concerns one connection only (RFC 9110 section 7.6.1), and the length's other form. The
-/// fields that `Connection` names come on top.
-const HOP_BY_HOP: [HeaderName; 8] = [
+/// fields that `Connection` names come on top. `Trailer` is not among them: it announces what goes
+/// all the way, such as the checksum of a body.
+const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
@@ -240,6 +240,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
             ("te", "trailers"),
+            ("trailer", "upload-checksum"),
             ("x-private", "1"),
             ("x-other", "2"),
             ("authorization", "Bearer x"),
@@ -250,7 +251,7 @@ mod tests {
         let kept = end_to_end(&headers);
         let mut names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["authorization", "content-length"]);
+        assert_eq!(names, ["authorization", "content-length", "trailer"]);
     }
 
     #[test]

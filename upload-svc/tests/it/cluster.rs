@@ -172,6 +172,7 @@ impl Cluster {
             lifetime: Duration::from_secs(3_600),
             instant: InstantPolicy::Everyone,
             lost_after,
+            origins: Vec::new(),
         };
         let ports = Ports {
             channel: self.channel.clone(),

@@ -14,3 +14,4 @@ mod listing;
 mod raw;
 mod repeated;
 mod streaming;
+mod tus;

@@ -86,14 +86,17 @@ impl Call {
     ) -> Result<CommitUploadResponse> {
         let path = path::normalize_new(&self.path).map_err(Problem::from)?;
         let upload = Begin {
+            id: None,
             media_type: content
                 .media_type
                 .unwrap_or_else(|| super::super::media_type(&path)),
             path,
-            size: content.size.unwrap_or(0),
+            size: Some(content.size.unwrap_or(0)),
             declared: Declared::default(),
             on_conflict: OnConflict::Replace,
             mtime_ms: content.mtime_ms,
+            part: false,
+            note: String::new(),
         };
         let account = self.user.account_id;
         let sent = self

@@ -1,14 +1,14 @@
 //! The chunk path: claim the place, receive, verify, record.
 
-use std::{io, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cloudstore_content::{GROUP_BYTES, GroupValue, digest, tree::GroupHasher};
+use cloudstore_content::{GroupValue, digest, tree::GroupHasher};
 use cloudstore_service::clock;
 use futures::Stream;
 use tokio::{task::spawn_blocking, time};
 
-use super::{Facts, Phase, Session, files::Files, to_index};
+use super::{Phase, Session, files::Files, groups::GroupWriter, kept, to_index};
 use crate::engine::{
     Error, Result,
     body::{self, BodyError, End, Pulse, Sink},
@@ -17,11 +17,11 @@ use crate::engine::{
 
 /// A writer that has been silent for this long gives way to a new request for the same chunk.
 /// Shorter than the 5 s within which a client may expect a dead connection's place to be free.
-const STALL: Duration = Duration::from_secs(3);
+pub(super) const STALL: Duration = Duration::from_secs(3);
 /// How often a waiting writer looks whether the one before it has stalled.
-const STALL_CHECK: Duration = Duration::from_millis(500);
+pub(super) const STALL_CHECK: Duration = Duration::from_millis(500);
 /// A writer waits no longer than this for one that makes progress.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The right to write one chunk; dropped when the last write has ended.
 struct Lease {
@@ -59,18 +59,22 @@ impl Session {
         check: Option<[u8; 32]>,
         body: impl Stream<Item = std::result::Result<Bytes, BodyError>> + Unpin,
     ) -> Result<()> {
-        let count = self.facts.chunk_count();
+        let facts = self.facts();
+        if facts.size.is_none() {
+            return Err(Error::LengthUnknown);
+        }
+        let count = facts.chunk_count();
         if index >= count {
             return Err(Error::ChunkRange { index, count });
         }
-        let expected = self.facts.chunk_len(index);
+        let expected = facts.chunk_len(index);
         let wrong_length = |found| Error::Length { expected, found };
         if let Some(found) = content_length.filter(|found| *found != expected) {
             return Err(wrong_length(Some(found)));
         }
         let place = self.claim(index).await?;
         let files = self.files().await?;
-        let sink = ChunkSink::new(&self.facts, index, files, place, check.is_some());
+        let sink = ChunkSink::new(self, index, files, place, check.is_some());
         let pulse = sink
             .lease
             .as_ref()
@@ -84,8 +88,7 @@ impl Session {
             End::Preempted if self.is_closed() => return Err(Error::Gone),
             End::Preempted => return Err(Error::Preempted),
         }
-        let session = self.clone();
-        let finish = spawn_blocking(move || pumped.sink.finish(&session, &pumped.tail, check));
+        let finish = spawn_blocking(move || pumped.sink.finish(&pumped.tail, check));
         finish.await.map_err(io::Error::other)?
     }
 
@@ -109,16 +112,22 @@ impl Session {
     }
 
     fn try_claim(self: &Arc<Self>, index: u64) -> Result<Option<Place>> {
-        let mut map = self.map();
+        let (facts, mut map) = (self.facts(), self.map());
         if map.phase == Phase::Closed {
             return Err(Error::Gone);
         }
         map.last_used_ms = clock::now_ms();
-        if self.kept(&map, index) {
+        if kept(&facts, &map, index) {
             return Ok(Some(Place::Kept));
         }
         if let Some(writer) = map.writers.get(&index) {
-            if u128::from(writer.silent_ms().unsigned_abs()) >= STALL.as_millis() {
+            if writer.is_silent(STALL) {
+                writer.cancel();
+            }
+            return Ok(None);
+        }
+        if let Some(writer) = &map.sequential {
+            if writer.is_silent(STALL) {
                 writer.cancel();
             }
             return Ok(None);
@@ -136,54 +145,82 @@ impl Session {
 /// Writes and hashes one chunk. Owns the lease, so that no second writer starts while a write of
 /// an abandoned request is still under way.
 struct ChunkSink {
+    session: Arc<Session>,
     files: Arc<Files>,
     lease: Option<Lease>,
-    size: u64,
-    first_group: u64,
-    offset: u64,
     end: u64,
-    hasher: GroupHasher,
+    groups: Target,
+    first_group: u64,
     values: Vec<GroupValue>,
     sha256: Option<digest::Hasher>,
 }
 
+/// What is done with the bytes of a chunk.
+enum Target {
+    Write(GroupWriter),
+    /// The chunk is kept: it is compared by its values.
+    Compare {
+        hasher: GroupHasher,
+        offset: u64,
+        size: u64,
+    },
+}
+
 impl ChunkSink {
-    fn new(facts: &Facts, index: u64, files: Arc<Files>, place: Place, check: bool) -> Self {
+    fn new(
+        session: &Arc<Session>,
+        index: u64,
+        files: Arc<Files>,
+        place: Place,
+        check: bool,
+    ) -> Self {
+        let facts = session.facts();
         let groups = facts.groups_of_chunk(index);
+        let first_group = groups.start as u64;
+        let start = index * facts.chunk_size;
+        let (lease, target) = match place {
+            Place::Free(lease) => {
+                let writer = GroupWriter::at_group(session, files.clone(), first_group);
+                (Some(lease), Target::Write(writer))
+            }
+            Place::Kept => {
+                let compare = Target::Compare {
+                    hasher: GroupHasher::new(first_group),
+                    offset: start,
+                    size: facts.size.unwrap_or(0),
+                };
+                (None, compare)
+            }
+        };
         Self {
+            session: session.clone(),
             files,
-            lease: match place {
-                Place::Free(lease) => Some(lease),
-                Place::Kept => None,
-            },
-            size: facts.size,
-            first_group: groups.start as u64,
-            offset: index * facts.chunk_size,
-            end: index * facts.chunk_size + facts.chunk_len(index),
-            hasher: GroupHasher::new(groups.start as u64),
+            lease,
+            end: start + facts.chunk_len(index),
+            groups: target,
+            first_group,
             values: Vec::with_capacity(groups.len()),
             sha256: check.then(|| digest::Hasher::new(false, true)),
         }
     }
 
-    fn end_group(&mut self) {
-        self.values.push(self.hasher.finish(self.size));
-        self.hasher = GroupHasher::new(self.first_group + self.values.len() as u64);
+    fn offset(&self) -> u64 {
+        match &self.groups {
+            Target::Write(groups) => groups.offset(),
+            Target::Compare { offset, .. } => *offset,
+        }
     }
 
-    fn finish(mut self, session: &Session, tail: &[u8], check: Option<[u8; 32]>) -> Result<()> {
+    fn finish(mut self, tail: &[u8], check: Option<[u8; 32]>) -> Result<()> {
         self.write(tail)?;
-        body::check_whole(self.end, self.offset)?;
-        if !self.hasher.is_empty() {
-            self.end_group();
-        }
+        body::check_whole(self.end, self.offset())?;
         let found = self.sha256.take().and_then(|hasher| hasher.finish().sha256);
         if check.is_some() && found != check {
             return Err(Error::DigestMismatch("sha-256 of the chunk"));
         }
         let first = to_index(self.first_group);
         if self.lease.is_none() {
-            let map = session.map();
+            let map = self.session.map();
             let kept = &map.values[first..first + self.values.len()];
             return if kept == self.values {
                 Ok(())
@@ -192,28 +229,39 @@ impl ChunkSink {
             };
         }
         sidecar::write(&self.files.side, self.first_group, &self.values)?;
-        session.record(first, &self.values)
+        self.session.record(first, &self.values)
     }
 }
 
 impl Sink for ChunkSink {
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        if self.lease.is_some() {
-            self.files.data.write_all_at(bytes, self.offset)?;
-        }
         if let Some(hasher) = &mut self.sha256 {
             hasher.update(bytes);
         }
-        while !bytes.is_empty() {
-            let room = to_index(GROUP_BYTES - self.hasher.len()).min(bytes.len());
-            let (now, later) = bytes.split_at(room);
-            self.hasher.update(now);
-            self.offset += room as u64;
-            if self.hasher.len() == GROUP_BYTES {
-                self.end_group();
+        let values = &mut self.values;
+        match &mut self.groups {
+            Target::Write(groups) => groups.write(&self.session, bytes, |_, value| {
+                values.push(value);
+                Ok(())
+            }),
+            Target::Compare {
+                hasher,
+                offset,
+                size,
+            } => {
+                while !bytes.is_empty() {
+                    let room = to_index(hasher.room().min(self.end - *offset));
+                    let (now, later) = bytes.split_at(room.min(bytes.len()));
+                    hasher.update(now);
+                    *offset += now.len() as u64;
+                    if hasher.room() == 0 || *offset == self.end {
+                        values.push(hasher.finish(*size));
+                        *hasher = GroupHasher::new(hasher.index() + 1);
+                    }
+                    bytes = later;
+                }
+                Ok(())
             }
-            bytes = later;
         }
-        Ok(())
     }
 }

@@ -4,12 +4,14 @@ use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use cloudstore_content::{Outboard, tree::TreeHasher};
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::engine::body::BodyError;
+
+mod sequential;
 
 const CHUNK: u64 = GROUP_BYTES;
 
@@ -36,10 +38,13 @@ impl Place {
             id: Uuid::now_v7(),
             account: Uuid::now_v7(),
             path: "/x".into(),
-            size,
+            size: Some(size),
             chunk_size: CHUNK,
             expires_at_ms: i64::MAX,
             declared: Declared::default(),
+            part: false,
+            note: String::new(),
+            reserved: size,
         };
         Self {
             dir: tempfile::tempdir().unwrap(),
