@@ -96,6 +96,7 @@ impl Engine {
             precondition: Some(Precondition {
                 if_match: Some(same),
                 if_none_match: None,
+                ..Precondition::default()
             }),
         };
         let mut client = FileStoreClient::new(self.ports.channel.clone());
