@@ -2,6 +2,7 @@
 
 mod locks;
 mod properties;
+mod resumable;
 mod rules;
 mod transfer;
 mod trees;

@@ -5,7 +5,7 @@
 //! locks, the place that another entry gives up, all are decided in its transaction. Content goes
 //! through the engine, as that of a direct upload.
 //!
-//! - [`put`] content, in one body
+//! - [`put`] content, in one body; [`tus`] content by another protocol
 //! - [`transplant`] COPY and MOVE
 //! - [`propfind`], [`live`], [`proppatch`] properties
 //! - [`lock`] LOCK and UNLOCK; [`condition`] the field `If`
@@ -21,6 +21,7 @@ mod put;
 mod refusal;
 mod store;
 mod transplant;
+mod tus;
 mod xml;
 
 use std::sync::Arc;
@@ -33,14 +34,16 @@ use axum::{
 };
 use bytes::Bytes;
 use cloudstore_proto::file::Precondition;
-use cloudstore_service::{Kind, Problem, auth::User, precondition::Conditions};
+use cloudstore_service::{
+    Kind, Problem, auth::User, listener::PublicOrigin, precondition::Conditions,
+};
 
 use self::{
     condition::{If, precondition},
     refusal::{Refusal, Result},
     store::{Store, no_parent},
 };
-use super::malformed;
+use super::{malformed, tus::is_spoken};
 use crate::{engine::Engine, routes::App};
 
 /// What an address below /dav/ knows.
@@ -92,6 +95,7 @@ async fn answer(app: &App, mut parts: Parts, body: Body) -> Result<Response> {
     }
     let user = User::from_request_parts(&mut parts, &app.verifier).await?;
     let Conditions(conditions) = Conditions::from_request_parts(&mut parts, &()).await?;
+    let origin = PublicOrigin::from_request_parts(&mut parts, &()).await;
     let url_path = parts.uri.path();
     let call = Call {
         engine: app.engine.clone(),
@@ -113,9 +117,7 @@ async fn answer(app: &App, mut parts: Parts, body: Body) -> Result<Response> {
         "PUT" => put::put(call, body).await,
         "LOCK" => lock::lock(call, body).await,
         "UNLOCK" => lock::unlock(call).await,
-        // Here the tus dialect takes over: some clients of this protocol (rclone's vendor
-        // "infinitescale") begin large uploads with a POST that has Tus-Resumable, to the folder that
-        // is to hold the file.
+        "POST" if is_spoken(&call.headers) => tus::create(call, &origin?.0, body).await,
         _ => {
             let detail = "see the Allow header for the methods of this address";
             Err(Problem::new(Kind::MethodNotAllowed, detail).into())

@@ -87,8 +87,6 @@ impl Call {
         let path = path::normalize_new(&self.path).map_err(Problem::from)?;
         let upload = Begin {
             id: None,
-            part: false,
-            note: String::new(),
             media_type: content
                 .media_type
                 .unwrap_or_else(|| super::super::media_type(&path)),
@@ -97,6 +95,8 @@ impl Call {
             declared: Declared::default(),
             on_conflict: OnConflict::Replace,
             mtime_ms: content.mtime_ms,
+            part: false,
+            note: String::new(),
         };
         let account = self.user.account_id;
         let sent = self

@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use cloudstore_proto::upload::OnConflict;
+use cloudstore_proto::{path, upload::OnConflict};
 use cloudstore_service::{Kind, Problem, Result, listener::PublicOrigin};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -37,17 +37,39 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let headers = &parts.headers;
+    let at_root = Place {
+        folder: "/".to_owned(),
+        on_conflict: OnConflict::Rename,
+    };
+    create_at(&engine, user, &origin, at_root, &parts.headers, body).await
+}
+
+/// Where an upload is to become a file.
+pub(crate) struct Place {
+    /// Normalised; what the metadata say is below it.
+    pub(crate) folder: String,
+    pub(crate) on_conflict: OnConflict,
+}
+
+/// The same for creations at other addresses. The version has been checked.
+pub(crate) async fn create_at(
+    engine: &Arc<Engine>,
+    user: Depositor,
+    origin: &str,
+    place: Place,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response> {
     if headers.contains_key(METHOD_OVERRIDE) && overrides(headers) {
         let detail = "uploads are created by POST";
         return Err(Problem::new(Kind::MethodNotAllowed, detail));
     }
-    let wanted = Wanted::read(&engine, user, headers, !body.is_end_stream()).await?;
-    let session = begin(&engine, user, &wanted).await?;
-    let offset = match fill(&engine, &session, &wanted, headers, body).await {
+    let wanted = Wanted::read(engine, user, place, headers, !body.is_end_stream()).await?;
+    let session = begin(engine, user, &wanted).await?;
+    let offset = match fill(engine, &session, &wanted, headers, body).await {
         Ok(offset) => offset,
         Err(error) => {
-            give_up(&engine, &session, &error).await;
+            give_up(engine, &session, &error).await;
             return Err(error);
         }
     };
@@ -79,6 +101,7 @@ struct Wanted {
     concat: Concat,
     length: Option<u64>,
     path: String,
+    on_conflict: OnConflict,
     media_type: String,
     note: String,
 }
@@ -87,6 +110,7 @@ impl Wanted {
     async fn read(
         engine: &Engine,
         user: Depositor,
+        place: Place,
         headers: &HeaderMap,
         has_body: bool,
     ) -> Result<Self> {
@@ -103,7 +127,7 @@ impl Wanted {
         let path = match concat {
             // It has no name of its own, whatever its metadata say.
             Concat::Partial => Metadata::default().path(id)?,
-            _ => metadata.path(id)?,
+            _ => path::normalize_new(&format!("{}{}", place.folder, metadata.path(id)?))?,
         };
         let length = match &concat {
             Concat::Final(parts) => {
@@ -130,6 +154,7 @@ impl Wanted {
             id,
             media_type: metadata.media_type(&path),
             path,
+            on_conflict: place.on_conflict,
             concat,
             length,
             note,
@@ -160,7 +185,7 @@ async fn begin(engine: &Engine, user: Depositor, wanted: &Wanted) -> Result<Arc<
         path: wanted.path.clone(),
         size: wanted.length,
         declared: Declared::default(),
-        on_conflict: OnConflict::Rename,
+        on_conflict: wanted.on_conflict,
         mtime_ms: 0,
         media_type: wanted.media_type.clone(),
         part: wanted.concat == Concat::Partial,

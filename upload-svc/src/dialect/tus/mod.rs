@@ -33,11 +33,16 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub(crate) use self::{
-    append::append, content::content, cors::Origins, create::create, offset::offset,
+    append::append,
+    content::content,
+    cors::Origins,
+    create::{Place, create, create_at},
+    offset::offset,
     terminate::terminate,
 };
 use crate::{
     dialect::ietf,
+    drop_box::Depositor,
     engine::{Engine, Error, Found, checksum::Algorithm},
     routes::App,
 };
@@ -89,6 +94,27 @@ pub(crate) async fn speak(State(app): State<App>, request: Request, next: Next) 
     }
     app.origins.expose(&mut response, origin);
     response
+}
+
+/// Does a request speak this protocol, at whatever address?
+pub(crate) fn is_spoken(headers: &HeaderMap) -> bool {
+    headers.contains_key(TUS_RESUMABLE)
+}
+
+/// Creates an upload for a request at an address that is not ours, and of which nothing but this is:
+/// the answer leads here.
+pub(crate) async fn create_for(
+    engine: &Arc<Engine>,
+    user: Depositor,
+    origin: &str,
+    place: Place,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<Response> {
+    check_version(&Method::POST, headers)?;
+    let mut response = create_at(engine, user, origin, place, headers, body).await?;
+    response.headers_mut().insert(TUS_RESUMABLE, VERSION);
+    Ok(response)
 }
 
 /// The core protocol exempts OPTIONS. GET is not of the protocol, and HEAD is asked by people's
