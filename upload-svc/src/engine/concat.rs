@@ -11,7 +11,7 @@ use cloudstore_backends::staging::Content;
 use cloudstore_proto::file::Entry;
 use cloudstore_service::context;
 use futures::TryStreamExt as _;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
 use super::{
@@ -176,22 +176,26 @@ impl Engine {
 
     /// Goes on with whatever waits for this part.
     pub(super) fn part_is_whole(self: &Arc<Self>, part: Uuid) {
-        self.go_on(|waiting| waiting.parts.contains(&part));
+        drop(self.go_on(|waiting| waiting.parts.contains(&part)));
     }
 
     /// Looks at everything that waits once more: parts on other nodes do not say when they are
-    /// complete.
-    pub(super) fn retry_waiting(self: &Arc<Self>) {
-        self.go_on(|_| true);
+    /// complete. Ends with the last of them, so that nobody copies while another look does.
+    pub(super) async fn retry_waiting(self: &Arc<Self>) {
+        for task in self.go_on(|_| true) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "putting parts together panicked");
+            }
+        }
     }
 
-    fn go_on(self: &Arc<Self>, is_meant: impl Fn(&Waiting) -> bool) {
+    fn go_on(self: &Arc<Self>, is_meant: impl Fn(&Waiting) -> bool) -> Vec<JoinHandle<()>> {
         let meant: Vec<_> = {
             let waiting = self.waiting();
             let meant = waiting.iter().filter(|(_, waiting)| is_meant(waiting));
             meant.map(|(id, waiting)| (*id, waiting.clone())).collect()
         };
-        for (id, Waiting { account, parts }) in meant {
+        let go_on = meant.into_iter().map(|(id, Waiting { account, parts })| {
             let engine = self.clone();
             context::spawn(async move {
                 let outcome = match engine.find(account, id).await {
@@ -207,8 +211,9 @@ impl Engine {
                 if let Err(error) = outcome {
                     tracing::warn!(upload = %id, %error, "parts were not put together");
                 }
-            });
-        }
+            })
+        });
+        go_on.collect()
     }
 }
 

@@ -13,6 +13,8 @@ use super::{Engine, Result};
 
 /// How often the sweep runs.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How often uploads that wait for their parts look for those on other nodes.
+const PARTS_PERIOD: Duration = Duration::from_secs(5);
 /// A session that nobody used for this long is closed in memory; its files stay.
 const IDLE_MS: i64 = 15 * 60 * 1_000;
 /// Ids per question to dbproxy.
@@ -36,18 +38,23 @@ impl Engine {
         lost: impl Fn() -> Vec<String>,
         shutdown: CancellationToken,
     ) {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = time::sleep(PERIOD) => {}
+        let due = |period| shutdown.run_until_cancelled(time::sleep(period));
+        let sweep = async {
+            while due(PERIOD).await.is_some() {
+                if let Err(error) = self.sweep_once(&lost()).await {
+                    tracing::warn!(%error, "the sweep of staged uploads failed, it will be repeated");
+                }
             }
-            if let Err(error) = self.sweep_once(&lost()).await {
-                tracing::warn!(%error, "the sweep of staged uploads failed, it will be repeated");
+        };
+        let parts = async {
+            while due(PARTS_PERIOD).await.is_some() {
+                self.retry_waiting().await;
             }
-        }
+        };
+        tokio::join!(sweep, parts);
     }
 
-    async fn sweep_once(self: &Arc<Self>, lost: &[String]) -> Result<()> {
+    async fn sweep_once(&self, lost: &[String]) -> Result<()> {
         while self.end(&self.settings.node, false).await? >= PAGE {}
         for node in lost {
             // What they reserved comes back when its time is over. Should the node return, it finds
@@ -55,7 +62,6 @@ impl Engine {
             while self.end(node, false).await? >= PAGE {}
         }
         self.close_idle();
-        self.retry_waiting();
         self.remove_unreferenced().await
     }
 
