@@ -33,7 +33,7 @@ pub struct Options {
     /// How long another node may be away before its unfinished uploads count as lost, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = crate::LOST_AFTER.as_secs(), env = "CLOUDSTORE_UPLOAD_LOST_AFTER")]
     pub lost_after: u64,
-    /// A web page's origin that may upload from browsers by tus, such as https://app.example; may be
+    /// A web page's origin that may upload from browsers by tus, such as `https://app.example`; may be
     /// given several times
     #[arg(
         long = "upload-origin",

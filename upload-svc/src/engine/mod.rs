@@ -5,7 +5,7 @@
 //! - [`direct`] a whole file in one body
 //! - [`append`] bytes at the end of an upload, as sequential protocols send them
 //! - [`checksum`] what their requests are compared with
-//! - [`concat`] an upload made of others
+//! - [`mod@concat`] an upload made of others
 //! - [`commit`] received content becomes a file
 //! - [`list`] what an account has not finished
 //! - [`made`] files that uploads became

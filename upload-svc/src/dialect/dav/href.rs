@@ -34,7 +34,7 @@ pub(super) fn path(url_path: &str) -> Result<String> {
 /// several names, makes them what we do not know.
 ///
 /// # Errors
-/// As [`path`].
+/// As [`path()`].
 pub(super) fn of_url(url: &str) -> Result<String> {
     let url: Uri = url
         .trim()
@@ -46,7 +46,7 @@ pub(super) fn of_url(url: &str) -> Result<String> {
 /// The path in the field `Destination` (RFC 4918 section 10.3).
 ///
 /// # Errors
-/// As [`path`], and when there is none.
+/// As [`path()`], and when there is none.
 pub(super) fn destination(headers: &HeaderMap) -> Result<String> {
     let url = headers.get("destination");
     let url = url.and_then(|url| std::str::from_utf8(url.as_bytes()).ok());

@@ -1,11 +1,11 @@
 //! tus 1.0 (<https://tus.io/protocols/resumable-upload>) with all its extensions, at `/files/`.
 //!
 //! - [`speak`] the layer of all routes (those of [`ietf`] pass it): version, cross-origin rules, what every answer carries
-//! - [`create`] creation, creation-with-upload, creation-defer-length
-//! - [`offset`], [`append`] the core; checksum and checksum-trailer; expiration
-//! - [`terminate`] termination
-//! - [`concat`] concatenation, concatenation-unfinished
-//! - [`content`] what clients' test suites read back
+//! - [`mod@create`] creation, creation-with-upload, creation-defer-length
+//! - [`mod@offset`], [`mod@append`] the core; checksum and checksum-trailer; expiration
+//! - [`mod@terminate`] termination
+//! - [`mod@concat`] concatenation, concatenation-unfinished
+//! - [`mod@content`] what clients' test suites read back
 //!
 //! What the protocol wants back later than the engine needs it (`Upload-Metadata`,
 //! `Upload-Concat`) is kept in the upload's note ([`note`]).
