@@ -4,6 +4,7 @@ mod checksum;
 mod concat;
 mod conformance;
 mod core;
+mod drop_box;
 mod lifetime;
 mod mixed;
 

@@ -81,6 +81,13 @@ impl Local {
         self.launch().await;
     }
 
+    /// Starts again with other limits or times.
+    pub(crate) async fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
+        self.stop().await;
+        change(&mut self.config);
+        self.launch().await;
+    }
+
     pub(crate) fn api(&self) -> Api {
         Api::new(&self.stack.as_ref().unwrap().url())
     }
