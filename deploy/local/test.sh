@@ -32,11 +32,13 @@ trap '"$here/stack.sh" down $keep' EXIT
 # workers otherwise.
 graces=(CLOUDSTORE_TRANSFER_GRACE=2 CLOUDSTORE_TRANSFER_GARBAGE_GRACE=2
     CLOUDSTORE_TRANSFER_LEASE=6 CLOUDSTORE_TRANSFER_CLEAN_EVERY=1)
+# The page with Uppy (standalone/tests/e2e/clients/uppy.rs).
+origin=CLOUDSTORE_UPLOAD_ORIGINS=http://uppy.example
 
 stack_tests() {
     # What runs already may be other programs.
     "$here/stack.sh" down services
-    part "stack" env "${graces[@]}" "$here/stack.sh" up
+    part "stack" env "${graces[@]}" "$origin" "$here/stack.sh" up
     part "end to end, through the gateway" \
         env CLOUDSTORE_E2E_URL="$GATEWAY_URL" cargo nextest run "${build[@]}" -E 'package(cloudstore-standalone) & binary(e2e)'
     part "the main job on the stack" \

@@ -16,7 +16,7 @@ const PROBLEMS: &str = "https://iana.org/assignments/http-problem-types#";
 
 /// What a request says about the upload.
 #[derive(Clone, Copy, Default)]
-struct Said<'a> {
+pub(crate) struct Said<'a> {
     complete: Option<bool>,
     offset: Option<usize>,
     length: Option<usize>,
@@ -25,14 +25,14 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
-    fn complete(complete: bool) -> Self {
+    pub(crate) fn complete(complete: bool) -> Self {
         Self {
             complete: Some(complete),
             ..Self::default()
         }
     }
 
-    fn at(self, offset: usize) -> Self {
+    pub(crate) fn at(self, offset: usize) -> Self {
         Self {
             offset: Some(offset),
             ..self
@@ -100,7 +100,12 @@ impl User {
     }
 
     /// An upload with so much of its content; returns its path.
-    async fn ietf_begin(&self, version: u8, length: Option<usize>, bytes: &[u8]) -> String {
+    pub(crate) async fn ietf_begin(
+        &self,
+        version: u8,
+        length: Option<usize>,
+        bytes: &[u8],
+    ) -> String {
         let said = Said {
             length,
             ..Said::complete(false)
@@ -119,12 +124,18 @@ impl User {
             .to_owned()
     }
 
-    async fn ietf_append(&self, version: u8, path: &str, said: Said<'_>, bytes: &[u8]) -> Answer {
+    pub(crate) async fn ietf_append(
+        &self,
+        version: u8,
+        path: &str,
+        said: Said<'_>,
+        bytes: &[u8],
+    ) -> Answer {
         let request = self.ietf(version, Method::PATCH, path, said);
         send(request.body(bytes.to_vec())).await
     }
 
-    async fn ietf_head(&self, version: u8, path: &str) -> Answer {
+    pub(crate) async fn ietf_head(&self, version: u8, path: &str) -> Answer {
         send(self.ietf(version, Method::HEAD, path, Said::default())).await
     }
 }

@@ -44,7 +44,7 @@ impl User {
 
     /// The path of an upload that was created.
     #[track_caller]
-    fn tus_created(&self, answer: &Answer) -> String {
+    pub(crate) fn tus_created(&self, answer: &Answer) -> String {
         assert_eq!(answer.header("tus-resumable"), "1.0.0");
         let location = answer.header("location");
         let path = location.strip_prefix(&self.api.base);
@@ -54,7 +54,7 @@ impl User {
     }
 
     /// An upload of a named file of this length.
-    async fn tus_begin(&self, name: &str, len: usize) -> String {
+    pub(crate) async fn tus_begin(&self, name: &str, len: usize) -> String {
         let metadata = metadata(&[("filename", name)]);
         let len = len.to_string();
         self.tus_create(&[("upload-length", &len), ("upload-metadata", &metadata)])
@@ -65,7 +65,7 @@ impl User {
         send(self.tus(Method::HEAD, path)).await
     }
 
-    async fn tus_offset(&self, path: &str) -> usize {
+    pub(crate) async fn tus_offset(&self, path: &str) -> usize {
         let answer = self.tus_head(path).await.status(200);
         answer.header("upload-offset").parse().unwrap()
     }
@@ -77,12 +77,12 @@ impl User {
             .body(bytes.to_vec())
     }
 
-    async fn tus_patch(&self, path: &str, at: usize, bytes: &[u8]) -> Answer {
+    pub(crate) async fn tus_patch(&self, path: &str, at: usize, bytes: &[u8]) -> Answer {
         send(self.tus_bytes(path, at, bytes)).await
     }
 
     /// Sends everything from the offset on.
-    async fn tus_finish(&self, path: &str, content: &[u8]) {
+    pub(crate) async fn tus_finish(&self, path: &str, content: &[u8]) {
         let at = self.tus_offset(path).await;
         let answer = self.tus_patch(path, at, &content[at..]).await.status(204);
         assert_eq!(answer.header("upload-offset"), content.len().to_string());

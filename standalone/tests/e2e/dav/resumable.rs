@@ -6,7 +6,7 @@ use reqwest::{Method, Url};
 use crate::support::{Answer, TestStack, User, assert_same, send};
 
 impl User {
-    async fn dav_upload(&self, folder: &str, name: &str, len: usize) -> Answer {
+    pub(crate) async fn dav_upload(&self, folder: &str, name: &str, len: usize) -> Answer {
         let metadata = format!("filename {}", STANDARD.encode(name));
         let request = self.dav("POST", folder).header("tus-resumable", "1.0.0");
         let request = request.header("upload-length", len);

@@ -3,6 +3,7 @@
 mod answer;
 mod client;
 mod data;
+mod line;
 mod local;
 mod raw;
 mod tmpfs;
@@ -13,6 +14,7 @@ pub(crate) use self::{
     answer::{Answer, CutOff},
     client::{Api, PASSWORD, User, encode, names, part, send, streamed, try_send},
     data::{assert_same, collision_file, digests, fixed_content, prove, sha256_field},
+    line::Line,
     local::{Local, Objects},
     raw::Raw,
     tmpfs::Tmpfs,

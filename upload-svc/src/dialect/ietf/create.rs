@@ -23,6 +23,7 @@ use crate::{
     dialect::{
         direct::{self, Options, content_type},
         media_type, mtime, refuse_encodings, sha256_field,
+        tus::Metadata,
     },
     drop_box::Depositor,
     engine::{
@@ -38,7 +39,8 @@ struct Target {
     mtime_ms: i64,
 }
 
-/// `POST /files/`: the name is that of `Content-Disposition`, or the upload's id.
+/// `POST /files/`: the name is that of `Content-Disposition`, else what `Upload-Metadata` says, which
+/// clients that also speak tus send along (tus-js-client does), else the upload's id.
 pub(super) async fn in_files(
     State(engine): State<Arc<Engine>>,
     user: Depositor,
@@ -48,9 +50,7 @@ pub(super) async fn in_files(
 ) -> Response {
     let version = Version::of(request.headers());
     let id = user.new_id();
-    let name = disposition::name(request.headers());
-    let path = path::normalize_new(&name.unwrap_or_else(|| id.to_string()));
-    let target = path.map_err(Problem::from).map(|path| Target {
+    let target = path_in_files(request.headers(), id).map(|path| Target {
         path,
         on_conflict: OnConflict::Rename,
         mtime_ms: 0,
@@ -68,6 +68,13 @@ pub(super) async fn in_files(
         Err(problem) => Err(problem),
     };
     settled(version, created)
+}
+
+fn path_in_files(headers: &HeaderMap, id: Uuid) -> Result<String> {
+    match disposition::name(headers) {
+        Some(name) => Ok(path::normalize_new(&name)?),
+        None => Metadata::of(headers)?.path(id),
+    }
 }
 
 /// `PUT` or `POST /api/v1/content/{path}` with an offer to resume.

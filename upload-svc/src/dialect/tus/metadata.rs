@@ -1,10 +1,12 @@
 //! `Upload-Metadata`: what the client says about the file.
 
+use ::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cloudstore_proto::path::{self, InvalidPath};
 use cloudstore_service::{Kind, Problem, Result};
 use uuid::Uuid;
 
+use super::{UPLOAD_METADATA, fields};
 use crate::dialect::{malformed, media_type};
 
 /// Longest media type that is believed.
@@ -14,9 +16,14 @@ const NO_PATH: [&[u8]; 3] = [b"", b"null", b"undefined"];
 
 /// Pairs of a key and its decoded value.
 #[derive(Debug, Default)]
-pub(super) struct Metadata(Vec<(String, Vec<u8>)>);
+pub(crate) struct Metadata(Vec<(String, Vec<u8>)>);
 
 impl Metadata {
+    /// What a request says, if anything.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self> {
+        Self::parse(fields::single(headers, &UPLOAD_METADATA)?)
+    }
+
     /// Comma separated pairs of a key and a base64 value, which may be missing. Keys are neither
     /// empty nor repeated (tus 1.0, extension creation).
     pub(super) fn parse(field: Option<&str>) -> Result<Self> {
@@ -52,7 +59,7 @@ impl Metadata {
 
     /// Path of the file to be, below the root folder: `relativePath`, else `filename` or `name`,
     /// else the upload's id.
-    pub(super) fn path(&self, id: Uuid) -> Result<String> {
+    pub(crate) fn path(&self, id: Uuid) -> Result<String> {
         let there = |value: &&[u8]| !NO_PATH.contains(value);
         if let Some(relative) = self.get("relativePath").filter(there) {
             let relative = utf8(relative)?;

@@ -37,6 +37,7 @@ pub(crate) use self::{
     content::content,
     cors::Origins,
     create::{Place, create, create_at},
+    metadata::Metadata,
     offset::offset,
     terminate::terminate,
 };
