@@ -14,6 +14,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::{JoinHandle, spawn_blocking},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,12 @@ pub(crate) const BUFFER: usize = 256 * 1024;
 const LARGE_BUFFER: usize = 1024 * 1024;
 /// Streams that may have large buffers at a time: 16 MiB of memory.
 const LARGE_STREAMS: usize = 8;
+
+/// When somebody waits for the place of a stream, it takes what is still arriving until there is
+/// nothing for so long: of a connection that broke, what its buffers have need not be sent again.
+const DRAIN_GAP: Duration = Duration::from_millis(30);
+/// But not for longer than this: the client may have come back while the old request goes on.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
 static LARGE: Semaphore = Semaphore::const_new(LARGE_STREAMS);
 
@@ -81,9 +88,18 @@ impl Pulse {
         u128::from(self.silent_ms().unsigned_abs()) >= time.as_millis()
     }
 
-    /// Makes the stream give up.
+    /// Makes the stream give up, once it has what is about to arrive.
     pub(crate) fn cancel(&self) {
         self.cancel.cancel();
+    }
+
+    /// Ends when the stream has to give up. `until` is `None` before the first of the calls, of which
+    /// there is one for each frame.
+    async fn drained(&self, until: &mut Option<Instant>) {
+        self.cancel.cancelled().await;
+        let now = Instant::now();
+        let until = *until.get_or_insert(now + DRAIN_LIMIT);
+        sleep_until(until.min(now + DRAIN_GAP)).await;
     }
 }
 
@@ -110,10 +126,11 @@ pub(crate) async fn pump<S: Sink>(
 ) -> Result<Pumped<S>> {
     let mut writer = Writer::new(sink, expected);
     let mut len = 0_u64;
+    let mut until = None;
     let end = loop {
         let frame = tokio::select! {
             biased;
-            () = pulse.cancel.cancelled() => break End::Preempted,
+            () = pulse.drained(&mut until) => break End::Preempted,
             frame = body.next() => frame,
         };
         match frame {
@@ -319,6 +336,35 @@ mod tests {
             .await
             .unwrap();
         assert!(matches!(pumped.end, End::Preempted));
+    }
+
+    #[tokio::test]
+    async fn a_preempted_stream_keeps_what_is_there_already() {
+        let pulse = Pulse::new();
+        pulse.cancel();
+        let arrived = body(vec![vec![1; 1_000], vec![2; 1_000]]);
+        let then_silent = arrived.chain(stream::pending());
+        let pumped = pump(then_silent, 10_000, None, Collect(vec![]), &pulse)
+            .await
+            .unwrap();
+        assert!(matches!(pumped.end, End::Preempted));
+        assert_eq!(pumped.len, 2_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_preempted_stream_that_goes_on_gives_up_too() {
+        let pulse = Pulse::new();
+        pulse.cancel();
+        let begun = Instant::now();
+        let endless = stream::unfold((), async |()| {
+            sleep_until(Instant::now() + DRAIN_GAP / 2).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        let pumped = pump(Box::pin(endless), u64::MAX, None, Collect(vec![]), &pulse);
+        let pumped = pumped.await.unwrap();
+        assert!(matches!(pumped.end, End::Preempted));
+        assert!(pumped.len > 10);
+        assert_eq!(begun.elapsed(), DRAIN_LIMIT);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 
 mod broker;
 mod consul;
+mod dialects;
 mod gateway;
 mod mysql;
 mod nodes;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use super::{MIB, ON_ITS_WAY, node, run};
+use super::{MIB, node, on_its_way, run};
 use crate::support::{Line, TestStack};
 
 /// Uploads over a line that breaks in the middle, and demands that the file is there and that the
@@ -25,8 +25,9 @@ async fn uploads(job: Value) {
     client.arg(job.to_string());
     let url = run(client).await;
     assert!(url.starts_with(&line.url), "{url}");
-    let again = job["again"].as_u64().unwrap_or(ON_ITS_WAY as u64);
-    line.assert_resumed(content.len(), usize::try_from(again).unwrap());
+    let under_way = job["connections"].as_u64().unwrap_or(1);
+    let again = on_its_way(&stack) * usize::try_from(under_way).unwrap();
+    line.assert_resumed(content.len(), again);
     let came = user.names("/", "").await;
     assert_eq!(came, ["from node.bin"], "and nothing else");
     user.assert_content("/from node.bin", &content).await;
@@ -44,11 +45,10 @@ async fn in_requests_of_a_bounded_size() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_parallel() {
-    // Each of the four has something under way.
     uploads(json!({
         "source": "file",
         "options": { "parallelUploads": 4, "chunkSize": 2 * MIB },
-        "again": 4 * ON_ITS_WAY,
+        "connections": 4,
     }))
     .await;
 }
@@ -68,8 +68,7 @@ async fn overridden_method() {
 async fn length_known_late() {
     uploads(json!({
         "source": "stream",
-        "options": { "uploadLengthDeferred": true, "chunkSize": 4 * MIB },
-        "again": 4 * MIB + ON_ITS_WAY,
+        "options": { "uploadLengthDeferred": true, "chunkSize": 2 * MIB },
     }))
     .await;
 }

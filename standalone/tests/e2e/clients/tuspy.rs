@@ -5,7 +5,7 @@ use std::io::Write as _;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-use super::{MIB, ON_ITS_WAY, run, script, tools};
+use super::{MIB, on_its_way, run, script, tools};
 use crate::support::{Line, TestStack};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,6 +25,6 @@ async fn with_checksums() {
         .arg((4 * MIB).to_string());
     run(client).await;
     // A request with a checksum is kept whole or not at all.
-    line.assert_resumed(content.len(), 4 * MIB + ON_ITS_WAY);
+    line.assert_resumed(content.len(), 4 * MIB + on_its_way(&stack));
     user.assert_content("/from python.bin", &content).await;
 }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 use tempfile::tempdir;
 
-use super::{MIB, ON_ITS_WAY, node, run};
+use super::{MIB, node, on_its_way, run};
 use crate::support::{Line, Local, TestStack, User};
 
 /// Of the page that uploads. test.sh lets it upload to the stack.
@@ -15,13 +15,13 @@ const ORIGIN: &str = "http://uppy.example";
 async fn from_a_page() {
     let stack = TestStack::start().await;
     if stack.is_gateway() {
-        return uploads(&stack.user().await).await;
+        return uploads(&stack, &stack.user().await).await;
     }
     let local = Local::with(|config| config.upload.upload_origins = vec![ORIGIN.to_owned()]).await;
-    uploads(&local.user().await).await;
+    uploads(&stack, &local.user().await).await;
 }
 
-async fn uploads(user: &User) {
+async fn uploads(stack: &TestStack, user: &User) {
     let dir = tempdir().unwrap();
     let contents = [
         ("a film.bin", 24 * MIB + 17),
@@ -49,5 +49,5 @@ async fn uploads(user: &User) {
     }
     // When the line breaks, the browser repeats the request by itself, from its beginning, which is
     // refused; then Uppy asks where to go on.
-    line.assert_resumed(24 * MIB, 24 * MIB + ON_ITS_WAY);
+    line.assert_resumed(24 * MIB, 24 * MIB + on_its_way(stack));
 }
