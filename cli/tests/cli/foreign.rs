@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     fake::{Asked, Fake, head},
-    support::{Ran, User, content},
+    support::{Ran, Server, User, content},
 };
 
 const ALL: &str = "creation,creation-with-upload,creation-defer-length,checksum,termination";
@@ -427,6 +427,17 @@ fn credentials_stay_with_the_server_they_are_for() {
     }
     assert_eq!(methods(&there), ["PATCH"]);
     assert_eq!(there.asked()[0].header("authorization"), None);
+
+    // A stored login is for its own server.
+    let ours = Server::start();
+    let user = User::at(&ours);
+    user.write("a.txt", "hello");
+    let (other, _) = server("creation", |_, _, _, _| None);
+    upload(&other, &user, &["a.txt"]).ok();
+    for asked in other.asked() {
+        assert_eq!(asked.header("authorization"), None);
+        assert_eq!(asked.header("cloudstore-position"), None);
+    }
 }
 
 #[test]

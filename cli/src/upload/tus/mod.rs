@@ -118,7 +118,8 @@ impl Sender for Tus {
         while let Some(found) = findings.recv().await {
             match self.shared.sift(found)? {
                 Some(Item::File(file)) => {
-                    if work.send(file).await.is_err() {
+                    let sent = work.send(file).await;
+                    if sent.is_err() {
                         break;
                     }
                 }

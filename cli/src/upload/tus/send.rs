@@ -166,13 +166,19 @@ impl Tus {
         let mut expires_ms = transfer.expires_ms();
         loop {
             let at = transfer.offset().await?;
+            if transfer.is_resumed() {
+                self.out
+                    .detail(format_args!("{} goes on at {at} B", transfer.url));
+            }
             content.bar.set_position(at);
             if at >= content.size {
                 return Ok(());
             }
-            if content.local.as_ref().is_some_and(Local::has_changed) {
-                // Told by whoever called.
-                return Ok(());
+            if let Some(local) = &content.local
+                && local.has_changed()
+            {
+                let error = self.shared.changed(&local.found);
+                return Err(Failure::Nonsense(error));
             }
             let len = (content.size - at).min(transfer.longest());
             let part = self.part(content, at, len).await?;

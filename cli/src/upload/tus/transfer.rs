@@ -32,7 +32,7 @@ pub(super) enum Failure {
     StartOver(Error),
     /// It makes no sense to try again now. The upload stays.
     Final(Error),
-    /// The server is not to be believed; nothing on it is worth keeping.
+    /// The server is not to be believed, or the file changed: what arrived is not worth keeping.
     Nonsense(Error),
 }
 
@@ -126,6 +126,11 @@ impl<'a> Transfer<'a> {
     /// The longest request that the server takes.
     pub(super) fn longest(&self) -> u64 {
         self.longest
+    }
+
+    /// An earlier run began it, and this one has not added to it.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// Until when the server keeps it, in Unix milliseconds.
