@@ -208,7 +208,7 @@ fn a_server_that_cannot_take_it_gets_nothing() {
 #[test]
 fn bad_luck_is_survived() {
     type Twist = fn(&Asked, usize, &State, &mut TcpStream) -> Option<io::Result<()>>;
-    let twists: [(&str, Twist); 8] = [
+    let twists: [(&str, Twist); 9] = [
         ("busy", |asked, earlier, _, stream| {
             (asked.method == "PATCH" && earlier < 2).then(|| head(stream, 423, &[]))
         }),
@@ -242,9 +242,13 @@ fn bad_luck_is_survived() {
                 Ok(())
             })
         }),
-        ("too long for a gateway", |asked, _, _, stream| {
-            let long = asked.body.len() > 8 << 20;
+        ("too long", |asked, _, _, stream| {
+            let long = asked.body.len() > 256 << 10;
             long.then(|| head(stream, 413, &["Content-Length: 0"]))
+        }),
+        ("long ones break", |asked, _, _, _| {
+            let long = asked.method == "PATCH" && asked.body.len() > 4 << 20;
+            long.then_some(Ok(()))
         }),
     ];
     for (name, twist) in twists {
@@ -257,6 +261,39 @@ fn bad_luck_is_survived() {
             assert!(state.lock().unwrap().data == data, "{name} {extensions}");
         }
     }
+}
+
+#[test]
+fn short_requests_are_learnt_once_for_all_files() {
+    const MOST: usize = 256 << 10;
+    let (fake, _) = server("creation,creation-with-upload", |asked, _, _, stream| {
+        let long = asked.body.len() > MOST;
+        long.then(|| head(stream, 413, &["Content-Length: 0"]))
+    });
+    let (user, data) = with_file(9 << 20);
+    user.write("b.txt", &data[..800_000]);
+    user.write("c.txt", &data[..800_000]);
+    let rest = ["a.txt", "b.txt", "c.txt", "--transfers", "1"];
+    upload(&fake, &user, &rest).ok();
+    let asked = fake.asked();
+    let refused = asked.iter().filter(|it| it.body.len() > MOST).count();
+    assert_eq!(refused, 6, "9 MiB, 8, 4, 2, 1 and a half");
+
+    let (fake, state) = server("creation,creation-with-upload,creation-defer-length", {
+        |asked, _, _, stream| {
+            let long = asked.body.len() > MOST;
+            long.then(|| head(stream, 413, &["Content-Length: 0"]))
+        }
+    });
+    let (user, data) = with_file(9 << 20);
+    user.write("b.txt", &data[..800_000]);
+    upload(&fake, &user, &["b.txt"]).ok();
+    assert!(state.lock().unwrap().data == data[..800_000]);
+    let url = format!("{}/tus/", fake.url);
+    let tus = ["--server", &url, "upload", "--protocol", "tus"];
+    let piped = [&tus[..], &["-", "--to", "/x"]].concat();
+    user.with_input(&piped, &data).ok();
+    assert!(state.lock().unwrap().data == data);
 }
 
 #[test]

@@ -10,12 +10,12 @@ mod server;
 mod stdin;
 mod transfer;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use tokio::sync::mpsc;
 use url::Url;
 
-use self::{call::Endpoint, server::Server};
+use self::{call::Endpoint, server::Server, transfer::PART_BYTES};
 use super::{
     Job, NO_FOLDERS, job,
     pipeline::{self, Sender},
@@ -41,6 +41,8 @@ struct Tus {
     shared: Shared,
     endpoint: Endpoint,
     server: Server,
+    /// Bytes of a request; learnt from refusals.
+    longest: AtomicU64,
     out: Out,
 }
 
@@ -80,9 +82,16 @@ impl Tus {
         each: bool,
     ) -> Result<Self> {
         let endpoint = Endpoint { client, url };
+        // Also tells early that there is no server.
+        let server = endpoint.server().await?;
+        let longest = if server.checksum {
+            PART_BYTES
+        } else {
+            u64::MAX
+        };
         Ok(Self {
-            // Also tells early that there is no server.
-            server: endpoint.server().await?,
+            server,
+            longest: AtomicU64::new(longest),
             endpoint,
             shared: Shared::new(args, out, each)?,
             out: out.clone(),

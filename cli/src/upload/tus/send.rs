@@ -15,7 +15,7 @@ use super::{
     call::Part,
     digest::Running,
     metadata,
-    transfer::{Failure, Transfer},
+    transfer::{Failure, Transfer, is_too_long},
 };
 use crate::{
     client::{body::Source, wire::Trouble},
@@ -139,23 +139,35 @@ impl Tus {
 
     async fn create(&self, content: &Content) -> Result<Transfer<'_>, Failure> {
         let size = content.size;
-        let with_creation = self.server.with_upload && (1..=WITH_CREATION).contains(&size);
-        let part = match with_creation {
-            true => Some(self.part(content, 0, size).await?),
-            false => None,
-        };
-        let created = self
+        let most = WITH_CREATION.min(self.longest());
+        let mut sent = 0;
+        let mut part = None;
+        if self.server.with_upload && (1..=most).contains(&size) {
+            part = Some(self.part(content, 0, size).await?);
+            sent = size;
+        }
+        let mut created = self
             .endpoint
             .create(Some(size), &content.metadata, part)
-            .await
-            .map_err(|trouble| match trouble {
-                // The next upload may have more luck.
-                Trouble::Problem { ref problem, .. } if problem.status == 460 => {
-                    Failure::StartOver(self.endpoint.creation_error(trouble))
-                }
-                trouble => Failure::Final(self.endpoint.creation_error(trouble)),
-            })?;
-        let sent = if with_creation { size } else { 0 };
+            .await;
+        if sent > 0
+            && let Err(trouble) = &created
+            && is_too_long(trouble)
+        {
+            self.shorten(size);
+            sent = 0;
+            created = self
+                .endpoint
+                .create(Some(size), &content.metadata, None)
+                .await;
+        }
+        let created = created.map_err(|trouble| match trouble {
+            // The next upload may have more luck.
+            Trouble::Problem { ref problem, .. } if problem.status == 460 => {
+                Failure::StartOver(self.endpoint.creation_error(trouble))
+            }
+            trouble => Failure::Final(self.endpoint.creation_error(trouble)),
+        })?;
         let transfer = Transfer::created(self, created, Some(size), sent)?;
         self.remember(content, &transfer);
         Ok(transfer)

@@ -132,6 +132,9 @@ impl Tus {
             }
             let skip = usize::try_from(at - start).unwrap_or(bytes.len());
             let rest = bytes.slice(skip.min(bytes.len())..);
+            let most = usize::try_from(transfer.longest()).unwrap_or(usize::MAX);
+            let rest = rest.slice(..rest.len().min(most));
+            let length = length.filter(|_| at + rest.len() as u64 == end);
             let checksum = match self.server.checksum {
                 true => checksum(&rest),
                 false => None,

@@ -1,7 +1,7 @@
 //! One upload on a server: sends parts, learns the offset after whatever went wrong, and does not
 //! believe offsets that cannot be.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use url::Url;
 
@@ -18,8 +18,11 @@ use crate::{
 };
 
 /// The longest request where the bytes have to be in memory, to be hashed before they are sent, or
-/// where longer ones are refused. A common limit of gateways is above it; each stream holds one.
+/// where longer ones do not come through. Each stream holds one.
 pub(super) const PART_BYTES: u64 = 8 << 20;
+/// Requests do not get shorter: servers that refuse long ones take a quarter of a megabyte (rustus,
+/// unless told otherwise), and below this the heads weigh more than the bytes.
+const SHORTEST_BYTES: u64 = 64 << 10;
 /// How often in a row bytes may arrive damaged. A bad line damages a few, a broken one all.
 const MISMATCHES: u32 = 3;
 /// Conflicts of a cloudstore server that asking for the offset does not solve.
@@ -71,7 +74,10 @@ pub(super) struct Transfer<'a> {
     doubtful: bool,
     mismatches: u32,
     backoff: Backoff,
+    /// What comes through at the moment, below what the server takes.
     longest: u64,
+    /// Bytes of the last request that did not come through.
+    lost: u64,
     expires_ms: Option<i64>,
 }
 
@@ -114,18 +120,15 @@ impl<'a> Transfer<'a> {
             doubtful: false,
             mismatches: 0,
             backoff: tus.endpoint.backoff(),
-            longest: if tus.server.checksum {
-                PART_BYTES
-            } else {
-                u64::MAX
-            },
+            longest: u64::MAX,
+            lost: 0,
             expires_ms: None,
         }
     }
 
-    /// The longest request that the server takes.
+    /// How long the next request may be.
     pub(super) fn longest(&self) -> u64 {
-        self.longest
+        self.longest.min(self.tus.longest())
     }
 
     /// An earlier run began it, and this one has not added to it.
@@ -175,20 +178,20 @@ impl<'a> Transfer<'a> {
                     .filter(|told| *told > at || len == 0 && *told == at);
                 self.doubtful = self.offset.is_none();
                 if let Some(offset) = self.offset {
+                    self.longest = self.longest.saturating_mul(2);
                     self.resumed = false;
                     self.advance(offset);
                 }
                 Ok(())
             }
-            // Something on the way takes no bodies of any length.
-            Err(Trouble::Problem { problem, .. })
-                if problem.status == 413 && len > PART_BYTES && self.longest > PART_BYTES =>
-            {
-                self.longest = PART_BYTES;
+            Err(trouble) if is_too_long(&trouble) && self.tus.shorten(len) => {
                 self.offset = None;
                 Ok(())
             }
-            Err(trouble) => self.recover(trouble).await,
+            Err(trouble) => {
+                self.lost = len;
+                self.recover(trouble).await
+            }
         }
     }
 
@@ -210,6 +213,11 @@ impl<'a> Transfer<'a> {
         self.check(offset)?;
         self.expires_ms = told.expires_ms.or(self.expires_ms);
         let doubtful = std::mem::take(&mut self.doubtful);
+        let lost = std::mem::take(&mut self.lost);
+        if offset <= self.best && lost > SHORTEST_BYTES {
+            // Nothing of it was kept: less may come through before the connection breaks again.
+            self.longest = shorter(lost);
+        }
         if offset > self.best {
             self.advance(offset);
         } else if doubtful {
@@ -292,7 +300,37 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
+    /// For the user.
     fn error(&self, trouble: Trouble) -> Error {
         self.tus.endpoint.error_at(&self.url, trouble)
+    }
+}
+
+/// Something on the way takes no requests of this length. A cloudstore server that says so means
+/// the file.
+pub(super) fn is_too_long(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Problem { problem, .. }
+        if problem.status == 413 && !problem.kind.starts_with("/problems/"))
+}
+
+/// The next shorter length to try; not below [`SHORTEST_BYTES`].
+fn shorter(len: u64) -> u64 {
+    if len > PART_BYTES {
+        PART_BYTES
+    } else {
+        (len / 2).max(SHORTEST_BYTES)
+    }
+}
+
+impl Tus {
+    /// The longest request that the server takes.
+    pub(super) fn longest(&self) -> u64 {
+        self.longest.load(Relaxed)
+    }
+
+    /// The server refused a request of this length as too long. `false` if a shorter one is no use.
+    pub(super) fn shorten(&self, refused: u64) -> bool {
+        self.longest.fetch_min(shorter(refused), Relaxed);
+        refused > SHORTEST_BYTES
     }
 }
