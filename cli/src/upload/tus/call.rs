@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::{
     Method,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
+    header::{
+        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    },
 };
 use url::Url;
 
@@ -51,6 +53,9 @@ pub(super) struct Part {
     pub(super) body: RangeBody,
     /// Value of `Upload-Checksum`.
     pub(super) checksum: Option<HeaderValue>,
+    /// The connection is not used again. A server may refuse it as too long before it has read it,
+    /// and then some do not understand what else comes that way.
+    pub(super) last_word: bool,
 }
 
 /// An upload as the server has just made it.
@@ -263,6 +268,9 @@ fn with_bytes(request: Request, part: Part) -> Request {
     let mut request = request.header(CONTENT_TYPE, octets);
     if part.body.len == 0 {
         request = request.header(CONTENT_LENGTH, NOTHING);
+    }
+    if part.last_word {
+        request = request.header(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(checksum) = part.checksum {
         request = request.header(UPLOAD_CHECKSUM, checksum);

@@ -43,6 +43,8 @@ struct Tus {
     server: Server,
     /// Bytes of a request; learnt from refusals.
     longest: AtomicU64,
+    /// Bytes of the longest request that was taken.
+    taken: AtomicU64,
     out: Out,
 }
 
@@ -92,6 +94,7 @@ impl Tus {
         Ok(Self {
             server,
             longest: AtomicU64::new(longest),
+            taken: AtomicU64::new(0),
             endpoint,
             shared: Shared::new(args, out, each)?,
             out: out.clone(),

@@ -168,6 +168,7 @@ impl Tus {
             }
             trouble => Failure::Final(self.endpoint.creation_error(trouble)),
         })?;
+        self.took(sent);
         let transfer = Transfer::created(self, created, Some(size), sent)?;
         self.remember(content, &transfer);
         Ok(transfer)
@@ -223,7 +224,11 @@ impl Tus {
         };
         let mut body = self.shared.body(source, at, len, &content.bar);
         body.on_read = Some(content.digest.on_read());
-        Ok(Part { body, checksum })
+        Ok(Part {
+            body,
+            checksum,
+            last_word: !self.has_taken(len),
+        })
     }
 
     /// Lets a later run go on with this upload.

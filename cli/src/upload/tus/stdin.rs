@@ -144,7 +144,12 @@ impl Tus {
                 .shared
                 .body(source, at, rest.len() as u64, &content.bar);
             body.on_read = Some(content.digest.on_read());
-            transfer.append(Part { body, checksum }, length).await?;
+            let part = Part {
+                last_word: !self.has_taken(body.len),
+                body,
+                checksum,
+            };
+            transfer.append(part, length).await?;
         }
     }
 }

@@ -178,6 +178,7 @@ impl<'a> Transfer<'a> {
                     .filter(|told| *told > at || len == 0 && *told == at);
                 self.doubtful = self.offset.is_none();
                 if let Some(offset) = self.offset {
+                    self.tus.took(len);
                     self.longest = self.longest.saturating_mul(2);
                     self.resumed = false;
                     self.advance(offset);
@@ -326,6 +327,16 @@ impl Tus {
     /// The longest request that the server takes.
     pub(super) fn longest(&self) -> u64 {
         self.longest.load(Relaxed)
+    }
+
+    /// The server has taken a request of this length.
+    pub(super) fn took(&self, len: u64) {
+        self.taken.fetch_max(len, Relaxed);
+    }
+
+    /// It is known to take requests of this length.
+    pub(super) fn has_taken(&self, len: u64) -> bool {
+        len <= self.taken.load(Relaxed)
     }
 
     /// The server refused a request of this length as too long. `false` if a shorter one is no use.
