@@ -40,6 +40,7 @@ struct Inner {
     slug: Option<String>,
     problem: Option<Problem>,
     silent: bool,
+    hopeless: bool,
 }
 
 impl Error {
@@ -53,6 +54,7 @@ impl Error {
             slug: None,
             problem: None,
             silent: false,
+            hopeless: false,
         }))
     }
 
@@ -130,6 +132,17 @@ impl Error {
         self
     }
 
+    /// It says what the user can do.
+    pub(crate) fn has_advice(&self) -> bool {
+        self.0.next.is_some()
+    }
+
+    /// Every other file would fail in the same way.
+    pub(crate) fn hopeless(mut self) -> Self {
+        self.0.hopeless = true;
+        self
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.0.exit
@@ -152,10 +165,11 @@ impl Error {
 
     /// Trying the next file would fail in the same way.
     pub(crate) fn ends_the_run(&self) -> bool {
-        matches!(
+        let hopeless = matches!(
             self.0.exit,
             Exit::AuthRequired | Exit::Network | Exit::Interrupted
-        )
+        );
+        hopeless || self.0.hopeless
     }
 }
 

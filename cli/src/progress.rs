@@ -53,6 +53,8 @@ pub(crate) struct Done<'a> {
     pub(crate) size: u64,
     /// Hexadecimal.
     pub(crate) blake3: &'a str,
+    /// Where a server that has no paths keeps it.
+    pub(crate) url: Option<&'a str>,
     /// What became of it.
     pub(crate) outcome: Outcome,
 }
@@ -64,6 +66,8 @@ struct DoneLine<'a> {
     path: &'a str,
     size: u64,
     blake3: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
     status: Outcome,
 }
 
@@ -173,13 +177,14 @@ impl Progress {
             path: done.remote,
             size: done.size,
             blake3: done.blake3,
+            url: done.url,
             status: done.outcome,
         })?;
         if !self.each {
             return Ok(());
         }
         let (from, to) = match self.direction {
-            Direction::Upload => (done.local, done.remote),
+            Direction::Upload => (done.local, done.url.unwrap_or(done.remote)),
             Direction::Download => (done.remote, done.local),
         };
         let size = human_bytes(done.size);

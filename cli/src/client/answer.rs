@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use cloudstore_proto::http::Problem;
-use reqwest::{Response, StatusCode, header::RETRY_AFTER};
+use reqwest::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -20,6 +23,8 @@ const MAX_ANSWER_BYTES: usize = 32 << 20;
 const MAX_VALUES: usize = 1 << 20;
 /// The longest refusal; its extensions take many times as much memory as on the wire.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
+/// A refusal in plain text is shown if it is a sentence, not if it is a page.
+const MAX_TEXT_BYTES: usize = 300;
 /// A document that takes longer never ends.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(300);
 
@@ -32,7 +37,7 @@ pub(crate) async fn within<T>(
             why: innermost(&error),
             sent: true,
         })?),
-        Err(_) => Err(stalled()),
+        Err(_) => Err(stalled(PATIENCE)),
     }
 }
 
@@ -102,6 +107,14 @@ impl Answer for () {
     }
 }
 
+/// An answer that says everything in its head; read to its end like one that says nothing.
+impl Answer for HeaderMap {
+    async fn read(mut response: Response) -> Result<Self, Trouble> {
+        let headers = std::mem::take(response.headers_mut());
+        whole(response, MAX_ANSWER_BYTES).await.map(|_| headers)
+    }
+}
+
 /// Read by whoever asked.
 impl Answer for Response {
     async fn read(response: Response) -> Result<Self, Trouble> {
@@ -117,23 +130,33 @@ pub(super) async fn refusal(response: Response) -> Trouble {
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| retry::retry_after(value, SystemTime::now()));
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is_text = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     let body = match whole(response, MAX_PROBLEM_BYTES).await {
         Ok(body) => body,
         Err(trouble) => return trouble,
     };
-    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| plain_problem(status));
+    let text = str::from_utf8(&body).ok().filter(|_| is_text);
+    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| plain_problem(status, text));
     Trouble::Problem {
         problem: Box::new(problem),
         retry_after,
     }
 }
 
-fn plain_problem(status: StatusCode) -> Problem {
+/// Of a server or gateway that does not speak of problems; `text` is what it says instead.
+fn plain_problem(status: StatusCode, text: Option<&str>) -> Problem {
+    let title = format!("the server answered with status {status}");
+    let text = text
+        .map(str::trim)
+        .filter(|text| (1..=MAX_TEXT_BYTES).contains(&text.len()));
     Problem {
         kind: "about:blank".to_owned(),
-        title: format!("the server answered with status {status}"),
         status: status.as_u16(),
-        detail: String::new(),
+        detail: text
+            .map(|text| format!("{title}: {text}"))
+            .unwrap_or_default(),
+        title,
         request_id: String::new(),
         extensions: serde_json::Map::new(),
     }

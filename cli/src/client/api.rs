@@ -15,7 +15,7 @@ use reqwest::{
 
 use super::{
     Client,
-    body::FileBody,
+    body::RangeBody,
     encode_path,
     wire::{Payload, Request, Trouble},
 };
@@ -33,7 +33,7 @@ pub(crate) enum Content {
     /// In memory.
     Bytes(Bytes),
     /// In a file.
-    File(FileBody),
+    File(RangeBody),
     /// Comes once, of unknown length.
     Stream(reqwest::Body),
 }
@@ -187,7 +187,7 @@ impl Client {
         }
         self.fetch(request.payload(match content {
             Content::Bytes(bytes) => Payload::Bytes(bytes),
-            Content::File(file) => Payload::File(file),
+            Content::File(file) => Payload::Range(file),
             Content::Stream(body) => Payload::Once(Some(body)),
         }))
         .await
@@ -216,11 +216,11 @@ impl Client {
     }
 
     /// Sends a chunk.
-    pub(crate) async fn put_chunk(&self, id: &str, index: u64, chunk: FileBody) -> Result<()> {
+    pub(crate) async fn put_chunk(&self, id: &str, index: u64, chunk: RangeBody) -> Result<()> {
         let path = format!("/api/v1/uploads{}/chunks/{index}", encode_path(id));
         let octets = HeaderValue::from_static("application/octet-stream");
         let request = Request::new(Method::PUT, path).header(CONTENT_TYPE, octets);
-        self.execute(request.payload(Payload::File(chunk))).await
+        self.execute(request.payload(Payload::Range(chunk))).await
     }
 
     /// What is missing of an upload.

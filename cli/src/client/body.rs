@@ -1,5 +1,5 @@
-//! Request bodies that are read from a local file while they are sent: about 2 MiB of memory each,
-//! whatever their length.
+//! Request bodies that are read while they are sent, from a local file or from what of it is in
+//! memory: about 2 MiB more of it for each, whatever their length.
 
 use std::{
     fmt, io,
@@ -41,11 +41,51 @@ impl Activity {
     }
 }
 
-/// A range of a local file that can be sent any number of times.
+/// Sees each piece that is read and where it belongs, before it is sent; on a blocking thread.
+pub(crate) type OnRead = Arc<dyn Fn(u64, &[u8]) + Send + Sync>;
+
+/// Where content is.
 #[derive(Clone)]
-pub(crate) struct FileBody {
+pub(crate) enum Source {
+    /// A whole local file.
+    File(Arc<std::fs::File>),
+    /// A part of the content.
+    Memory {
+        /// Where it begins in the content.
+        start: u64,
+        /// The part.
+        bytes: Bytes,
+    },
+}
+
+impl Source {
+    /// `len` bytes at `at` of the content. Blocks.
+    ///
+    /// # Errors
+    /// What reading says, and [`io::ErrorKind::UnexpectedEof`] beyond what is there.
+    pub(crate) fn read(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        match self {
+            Self::File(file) => {
+                let mut buffer = vec![0; len];
+                file.read_exact_at(&mut buffer, at)?;
+                Ok(buffer.into())
+            }
+            Self::Memory { start, bytes } => {
+                let first = at.checked_sub(*start).map(usize::try_from);
+                let range = first.and_then(Result::ok).map(|first| first..first + len);
+                let range = range.filter(|range| range.end <= bytes.len());
+                let range = range.ok_or(io::ErrorKind::UnexpectedEof)?;
+                Ok(bytes.slice(range))
+            }
+        }
+    }
+}
+
+/// A range of content that can be sent any number of times.
+#[derive(Clone)]
+pub(crate) struct RangeBody {
     /// Where to read.
-    pub(crate) file: Arc<std::fs::File>,
+    pub(crate) source: Source,
     /// First byte.
     pub(crate) offset: u64,
     /// Bytes.
@@ -54,15 +94,17 @@ pub(crate) struct FileBody {
     pub(crate) throttle: Option<Arc<Throttle>>,
     /// Counts what was sent.
     pub(crate) on_bytes: OnBytes,
+    /// Sees what is read.
+    pub(crate) on_read: Option<OnRead>,
 }
 
-impl fmt::Debug for FileBody {
+impl fmt::Debug for RangeBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FileBody({}+{})", self.offset, self.len)
+        write!(f, "RangeBody({}+{})", self.offset, self.len)
     }
 }
 
-impl FileBody {
+impl RangeBody {
     /// Starts reading. A file that has become shorter breaks the request off.
     pub(crate) fn open(&self, activity: &Activity) -> reqwest::Body {
         let (frames, receiver) = mpsc::channel(FRAMES_AHEAD);
@@ -83,12 +125,11 @@ impl FileBody {
         let mut at = self.offset;
         while at < end {
             let len = usize::try_from(end - at).map_or(FRAME, |left| left.min(FRAME));
-            let mut frame = vec![0; len];
-            let read = self
-                .file
-                .read_exact_at(&mut frame, at)
-                .map(|()| Bytes::from(frame));
+            let read = self.source.read(at, len);
             let failed = read.is_err();
+            if let (Some(on_read), Ok(frame)) = (&self.on_read, &read) {
+                on_read(at, frame);
+            }
             if let Some(throttle) = &self.throttle {
                 runtime.block_on(throttle.take(len));
             }

@@ -21,7 +21,7 @@ pub(crate) use self::{
     answer::within,
     api::Content,
     auth::{Auth, logged_out},
-    retry::Backoff,
+    retry::{Backoff, is_retryable},
 };
 use self::{
     answer::{Answer, Json},
@@ -88,20 +88,30 @@ impl Client {
         self.run(request).await
     }
 
-    async fn run<T: Answer>(&self, mut request: Request) -> Result<T> {
+    async fn run<T: Answer>(&self, request: Request) -> Result<T> {
+        self.ask(request)
+            .await
+            .map_err(|trouble| self.error(trouble))
+    }
+
+    /// Any answer, or why there is none. The login goes to our server only.
+    pub(crate) async fn ask<T: Answer>(&self, mut request: Request) -> Result<T, Trouble> {
         let Inner { wire, auth } = &*self.0;
-        let token = auth.bearer(wire).await?;
+        let token = if wire.is_for_us(&request) {
+            auth.bearer(wire).await.map_err(Trouble::Local)?
+        } else {
+            None
+        };
         let trouble = match wire.run(&mut request, token.as_deref()).await {
             Ok(value) => return Ok(value),
             Err(trouble) => trouble,
         };
         if let Some(token) = token.filter(|_| trouble.is_unauthenticated() && request.can_be_sent())
-            && let Some(token) = auth.renew(wire, &token).await?
+            && let Some(token) = auth.renew(wire, &token).await.map_err(Trouble::Local)?
         {
-            let again = wire.run(&mut request, Some(&token)).await;
-            return again.map_err(|trouble| self.error(trouble));
+            return wire.run(&mut request, Some(&token)).await;
         }
-        Err(self.error(trouble))
+        Err(trouble)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One request on the wire: built from a [`Request`], repeated while that can help, its failure
 //! turned into a [`Trouble`]. Knows nothing of logins.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloudstore_proto::http::Problem;
@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     answer::{Answer, refusal},
-    body::{Activity, FileBody},
+    body::{Activity, RangeBody},
     position::Position,
     retry::{self, Backoff},
 };
@@ -42,35 +42,75 @@ pub(crate) enum Payload {
     Json(Bytes),
     /// Content that is in memory.
     Bytes(Bytes),
-    /// A range of a local file; read anew for each attempt.
-    File(FileBody),
+    /// A range of content; read anew for each attempt.
+    Range(RangeBody),
     /// Content that can be sent once.
     Once(Option<reqwest::Body>),
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+enum Target {
+    /// An absolute and percent-encoded path below the server's URL.
+    Path(String),
+    /// Another address, also of another server: then nothing that is only for ours goes along.
+    Url(Url),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Url(url) => url.fmt(f),
+        }
+    }
 }
 
 /// A request, which can be repeated unless its payload can be sent only once.
 #[derive(Debug)]
 pub(crate) struct Request {
     method: Method,
-    path: String,
+    target: Target,
     query: Vec<(&'static str, String)>,
     headers: HeaderMap,
     payload: Payload,
     repeatable: bool,
+    attempts: Attempts,
     patience: Option<Duration>,
+    settling: Option<Duration>,
+}
+
+/// Who repeats a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempts {
+    /// The wire, while that can help.
+    Several,
+    /// Whoever asks.
+    One,
 }
 
 impl Request {
     /// `path` is absolute and percent-encoded.
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
+        Self::to(method, Target::Path(path.into()))
+    }
+
+    /// To an address that need not be of this server.
+    pub(crate) fn at(method: Method, url: Url) -> Self {
+        Self::to(method, Target::Url(url))
+    }
+
+    fn to(method: Method, target: Target) -> Self {
         Self {
             method,
-            path: path.into(),
+            target,
             query: Vec::new(),
             headers: HeaderMap::new(),
             payload: Payload::None,
             repeatable: true,
+            attempts: Attempts::Several,
             patience: Some(PATIENCE),
+            settling: None,
         }
     }
 
@@ -111,10 +151,30 @@ impl Request {
         self
     }
 
+    /// Whoever asks decides what comes after a failure.
+    pub(crate) fn unrepeated(mut self) -> Self {
+        self.attempts = Attempts::One;
+        self
+    }
+
     /// How long the answer may take when nothing is being sent.
     pub(crate) fn patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
+    }
+
+    /// How long it may take once all of a range is on its way.
+    pub(crate) fn settles_within(mut self, patience: Duration) -> Self {
+        self.settling = Some(patience);
+        self
+    }
+
+    /// How long to wait for a move when so many bytes are on their way.
+    fn patience_after(&self, sent: u64) -> Option<Duration> {
+        match &self.payload {
+            Payload::Range(range) if sent >= range.len => self.settling.or(self.patience),
+            _ => self.patience,
+        }
     }
 
     /// The payload is still there for another attempt.
@@ -153,7 +213,8 @@ impl Trouble {
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// How long the server asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Problem { retry_after, .. } => *retry_after,
             _ => None,
@@ -245,13 +306,29 @@ impl Wire {
         Backoff::new(self.retries)
     }
 
+    /// Whether a URL is of this server. No other gets tokens or positions.
+    fn is_ours(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Whether a request goes to this server.
+    pub(crate) fn is_for_us(&self, request: &Request) -> bool {
+        match &request.target {
+            Target::Path(_) => true,
+            Target::Url(url) => self.is_ours(url),
+        }
+    }
+
     /// Sends and reads the answer, and repeats both while that can help.
     pub(crate) async fn run<T: Answer>(
         &self,
         request: &mut Request,
         token: Option<&str>,
     ) -> Result<T, Trouble> {
-        let mut backoff = self.backoff();
+        let mut backoff = match request.attempts {
+            Attempts::Several => self.backoff(),
+            Attempts::One => Backoff::new(0),
+        };
         loop {
             let trouble = match self.respond(request, token).await {
                 Ok(response) => match T::read(response).await {
@@ -269,7 +346,7 @@ impl Wire {
             self.out.detail(format_args!(
                 "{} {} failed, next try in {:.1} s: {}",
                 request.method,
-                request.path,
+                request.target,
                 wait.as_secs_f64(),
                 describe(&trouble),
             ));
@@ -287,18 +364,20 @@ impl Wire {
         let send = self.build(request, token, &activity)?.send();
         tokio::pin!(send);
         let response = loop {
-            let Some(patience) = request.patience else {
+            let seen = activity.bytes();
+            let Some(patience) = request.patience_after(seen) else {
                 break send.await?;
             };
-            let seen = activity.bytes();
             match tokio::time::timeout(patience, &mut send).await {
                 Ok(response) => break response?,
                 // Slow is not broken.
                 Err(_) if activity.bytes() != seen => {}
-                Err(_) => return Err(stalled()),
+                Err(_) => return Err(stalled(patience)),
             }
         };
-        self.position.learn(response.headers());
+        if self.is_ours(response.url()) {
+            self.position.learn(response.headers());
+        }
         if response.status().is_success() {
             return Ok(response);
         }
@@ -311,18 +390,25 @@ impl Wire {
         token: Option<&str>,
         activity: &Activity,
     ) -> Result<reqwest::RequestBuilder, Trouble> {
-        let mut url = self.base.clone();
-        let path = format!("{}{}", self.base.path().trim_end_matches('/'), request.path);
-        url.set_path(&path);
+        let mut url = match &request.target {
+            Target::Path(path) => {
+                let mut url = self.base.clone();
+                let base = self.base.path().trim_end_matches('/');
+                url.set_path(&format!("{base}{path}"));
+                url
+            }
+            Target::Url(url) => url.clone(),
+        };
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
+        let ours = self.is_ours(&url);
         let mut builder = self.http.request(request.method.clone(), url);
         builder = builder.headers(request.headers.clone());
-        if let Some(token) = token {
+        if let Some(token) = token.filter(|_| ours) {
             builder = builder.bearer_auth(token);
         }
-        if let Some((name, position)) = self.position.header() {
+        if let Some((name, position)) = self.position.header().filter(|_| ours) {
             builder = builder.header(name, position);
         }
         Ok(match &mut request.payload {
@@ -331,7 +417,7 @@ impl Wire {
                 .header(CONTENT_TYPE, "application/json")
                 .body(json.clone()),
             Payload::Bytes(bytes) => builder.body(bytes.clone()),
-            Payload::File(file) => builder.body(file.open(activity)),
+            Payload::Range(range) => builder.body(range.open(activity)),
             Payload::Once(body) => match body.take() {
                 Some(body) => builder.body(body),
                 None => {
@@ -343,17 +429,21 @@ impl Wire {
     }
 }
 
-fn describe(trouble: &Trouble) -> String {
+pub(crate) fn describe(trouble: &Trouble) -> String {
     match trouble {
-        Trouble::Problem { problem, .. } => format!("{} {}", problem.status, problem.slug()),
+        Trouble::Problem { problem, .. } if problem.kind.starts_with("/problems/") => {
+            format!("{} {}", problem.status, problem.slug())
+        }
+        // Foreign servers and gateways have their own words.
+        Trouble::Problem { problem, .. } => problem.title.clone(),
         Trouble::Broken { why, .. } | Trouble::Garbled(why) => why.clone(),
         Trouble::Local(error) => error.to_string(),
     }
 }
 
-/// Nothing moved for [`PATIENCE`].
-pub(super) fn stalled() -> Trouble {
-    let why = format!("nothing moved for {} s", PATIENCE.as_secs());
+/// Nothing moved for so long.
+pub(super) fn stalled(patience: Duration) -> Trouble {
+    let why = format!("nothing moved for {} s", patience.as_secs());
     Trouble::Broken { why, sent: true }
 }
 
@@ -381,6 +471,29 @@ mod tests {
         assert!(!broken(true).is_worth_repeating(false));
         assert!(broken(false).is_worth_repeating(false), "it never arrived");
         assert!(!Trouble::Garbled(String::new()).is_worth_repeating(true));
+    }
+
+    #[test]
+    fn other_origins_get_nothing_of_ours() {
+        // Another test may have been faster.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let out = Out::new(false, true, false, false);
+        let base = Url::parse("https://files.example.org/base/").unwrap();
+        let wire = Wire::new(base, 1, 0, out).unwrap();
+        for (url, expected) in [
+            ("https://files.example.org/x", true),
+            ("https://files.example.org:443/x", true),
+            ("http://files.example.org/x", false),
+            ("https://files.example.org:444/x", false),
+            ("https://example.org/x", false),
+            ("https://files.example.org.evil/x", false),
+        ] {
+            let mut request = Request::at(Method::GET, Url::parse(url).unwrap());
+            assert_eq!(wire.is_for_us(&request), expected, "{url}");
+            let built = wire.build(&mut request, Some("token"), &Activity::default());
+            let built = built.unwrap().build().unwrap();
+            assert_eq!(built.headers().contains_key("authorization"), expected);
+        }
     }
 
     #[test]

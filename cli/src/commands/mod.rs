@@ -19,9 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::{
-    args::{Cli, Command, Global},
+    args::{Cli, Command, Global, Protocol},
     client::{Auth, Client, logged_out, wire::Wire},
-    credentials::Store,
+    credentials::{Login, Store},
     download,
     error::{Error, Exit, Result},
     output::Out,
@@ -93,8 +93,17 @@ impl Context {
             Command::Logout(args) => account::logout(self, &args).await,
             Command::Whoami => account::whoami(self).await,
             Command::Upload(args) => {
-                let connect = || self.connect_for(usize::from(args.pace.transfers));
-                Box::pin(upload::run(&args, &self.out, connect)).await
+                let transfers = usize::from(args.pace.transfers);
+                match args.protocol {
+                    Protocol::Native => {
+                        let connect = || self.connect_for(transfers);
+                        Box::pin(upload::run(&args, &self.out, connect)).await
+                    }
+                    Protocol::Tus => {
+                        let connect = || self.connect_to_endpoint(transfers);
+                        Box::pin(upload::run_tus(&args, &self.out, connect)).await
+                    }
+                }
             }
             Command::Download(args) => {
                 let client = self.connect_for(usize::from(args.pace.transfers))?;
@@ -120,10 +129,7 @@ impl Context {
     }
 
     fn connect_for(&self, transfers: usize) -> Result<Client> {
-        if let Some(token) = std::env::var(TOKEN_VARIABLE)
-            .ok()
-            .filter(|token| !token.is_empty())
-        {
+        if let Some(token) = token() {
             let server = match &self.global.server {
                 Some(server) => server.clone(),
                 None => self
@@ -135,9 +141,8 @@ impl Context {
                 Auth::Token(token),
             ));
         }
-        let store = Store::open()?;
-        let profile = self.global.profile.clone();
-        let Some(login) = store.get(&profile)? else {
+        let profile = &self.global.profile;
+        let Some(login) = Store::open()?.get(profile)? else {
             return Err(logged_out());
         };
         let wire = self.wire(
@@ -151,15 +156,39 @@ impl Context {
                 .during(format!("cannot use {}", wire.base()))
                 .advise("run `cloudstore login` with this --server, or use another --profile"));
         }
-        let login = tokio::sync::Mutex::new(login);
-        Ok(Client::new(
-            wire,
-            Auth::Stored {
-                store,
-                profile,
-                login,
-            },
-        ))
+        Ok(Client::new(wire, self.stored(login)?))
+    }
+
+    /// The login of this profile.
+    fn stored(&self, login: Login) -> Result<Auth> {
+        Ok(Auth::Stored {
+            store: Store::open()?,
+            profile: self.global.profile.clone(),
+            login: tokio::sync::Mutex::new(login),
+        })
+    }
+
+    /// A client for a server that need not be cloudstore, and the URL at which it creates uploads.
+    /// Logged in only with a token of the environment, or if the login is of this very server.
+    fn connect_to_endpoint(&self, transfers: usize) -> Result<(Client, Url)> {
+        let login = Store::open()?.get(&self.global.profile)?;
+        let endpoint = match (&self.global.server, &login) {
+            (Some(named), _) => parse_url(named)?,
+            (None, Some(login)) => files_of(parse_server(&login.server)?),
+            (None, None) => files_of(parse_server(DEFAULT_SERVER)?),
+        };
+        if let Some(token) = token() {
+            let wire = self.wire(endpoint.as_str(), transfers)?;
+            return Ok((Client::new(wire, Auth::Token(token)), endpoint));
+        }
+        if let Some(login) = login
+            && is_below(&endpoint, &parse_server(&login.server)?)
+        {
+            let wire = self.wire(&login.server, transfers)?;
+            return Ok((Client::new(wire, self.stored(login)?), endpoint));
+        }
+        let wire = self.wire(endpoint.as_str(), transfers)?;
+        Ok((Client::new(wire, Auth::Anonymous), endpoint))
     }
 
     /// A client without a login, for getting one.
@@ -203,7 +232,33 @@ fn remote(path: &str) -> Result<String> {
         .map_err(|error| Error::usage(error.to_string()).during(format!("cannot use {path}")))
 }
 
+/// `CLOUDSTORE_TOKEN`
+fn token() -> Option<String> {
+    let token = std::env::var(TOKEN_VARIABLE).ok();
+    token.filter(|token| !token.is_empty())
+}
+
+/// Where a cloudstore server creates uploads of tus.
+fn files_of(mut server: Url) -> Url {
+    server.set_path(&format!("{}/files/", server.path().trim_end_matches('/')));
+    server
+}
+
+/// Whether an address belongs to a server, whose URL may have a path of its own.
+fn is_below(url: &Url, server: &Url) -> bool {
+    let rest = url.path().strip_prefix(server.path().trim_end_matches('/'));
+    url.origin() == server.origin() && rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The URL of a cloudstore server.
 fn parse_server(text: &str) -> Result<Url> {
+    let mut url = parse_url(text)?;
+    url.set_query(None);
+    Ok(url)
+}
+
+/// The URL of any server. A query may be part of it.
+fn parse_url(text: &str) -> Result<Url> {
     let wrong = |why: &str| Error::usage(why).during(format!("cannot use the server URL {text}"));
     let mut url = Url::parse(text).map_err(|error| {
         wrong(&error.to_string()).advise("it looks like http://host:port or https://host")
@@ -214,7 +269,6 @@ fn parse_server(text: &str) -> Result<Url> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("credentials do not belong into a URL").advise("use `cloudstore login`"));
     }
-    url.set_query(None);
     url.set_fragment(None);
     Ok(url)
 }
@@ -222,6 +276,26 @@ fn parse_server(text: &str) -> Result<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_is_for_addresses_of_its_server_only() {
+        let url = |text| Url::parse(text).unwrap();
+        for (address, server, expected) in [
+            ("https://h/files/", "https://h/", true),
+            ("https://h/base/files/", "https://h/base", true),
+            ("https://h/based/files/", "https://h/base", false),
+            ("https://h/files/", "https://h/base", false),
+            ("http://h/files/", "https://h/", false),
+            ("https://h:8443/files/", "https://h/", false),
+            ("https://h.evil/files/", "https://h/", false),
+        ] {
+            let below = is_below(&url(address), &url(server));
+            assert_eq!(below, expected, "{address} {server}");
+        }
+        let files = |server| files_of(parse_server(server).unwrap()).to_string();
+        assert_eq!(files("http://h"), "http://h/files/");
+        assert_eq!(files("http://h/base/"), "http://h/base/files/");
+    }
 
     #[test]
     fn server_urls() {

@@ -61,6 +61,7 @@ impl Job {
             remote: &self.file.path,
             size: self.file.size,
             blake3: &self.file.blake3,
+            url: None,
             outcome,
         })
     }

@@ -1,4 +1,4 @@
-//! Unfinished uploads: which local file goes on under which upload id. One small file for each,
+//! Unfinished uploads: which local file goes on under which upload id, or at which URL. One small file for each,
 //! replaced as a whole, so that concurrent runs need no lock.
 
 use std::{
@@ -19,7 +19,7 @@ use crate::credentials::{create_private_dir, now_ms};
 const DIR: &str = "uploads";
 /// More are not remembered; those files would start anew.
 const MAX_UPLOADS: usize = 10_000;
-/// A record is about 200 bytes; anything much larger is not ours.
+/// A record is about 200 bytes, with a URL of the longest sort 9 KiB; anything much larger is not ours.
 const MAX_RECORD_BYTES: u64 = 64 << 10;
 
 /// Names an upload of one state of one local file to one place: 32 hexadecimal digits.

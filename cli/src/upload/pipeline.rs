@@ -1,95 +1,75 @@
-//! From found files to transfers: hash in parallel, ask the server in batches, send.
+//! From found files to transfers, whichever way they go: a walk finds them, a [`Sender`] prepares
+//! them and transfers as many at a time as was asked for. Every queue in between is bounded.
 
-use std::{io, path::Path, sync::Arc, thread::available_parallelism, time::Duration};
+use std::sync::Arc;
 
-use cloudstore_content::Root;
-use cloudstore_proto::{
-    convert::rfc3339,
-    http::{CreateUpload, CreateUploads, DEFAULT_CHUNK_SIZE, Digests, MAX_BATCH},
-};
-use futures::{StreamExt as _, stream};
 use tokio::{
     sync::mpsc,
-    task::{JoinSet, spawn_blocking},
-    time::timeout,
+    task::{JoinError, JoinSet, spawn_blocking},
 };
 
-use super::{
-    Engine,
-    send::Start,
-    walk::{Found, LocalFile, Source, Walk},
-};
-use crate::error::{Error, Exit, Result};
+use super::{Shared, Tree, walk::Found};
+use crate::error::Result;
 
-/// Found but not yet hashed.
+/// Found but not yet prepared.
 const WAITING_FOUND: usize = 1_000;
-/// Answered but not yet sent: the next batch is ready while one is being sent.
-const WAITING_WORK: usize = MAX_BATCH;
-/// Batches asked about at the same time.
-const PROBES: usize = 2;
-/// Stays below the request size that servers accept (1 MiB).
-const MAX_BATCH_BYTES: usize = 768 << 10;
-/// What one entry takes besides its path.
-const ENTRY_BYTES: usize = 256;
-/// When nothing more was found for so long, what there is is asked about.
-const PAUSE: Duration = Duration::from_millis(50);
-/// Larger files need several requests anyway; asking for each alone when its turn has come keeps
-/// the number of uploads open at the same time small.
-const BATCHED_BELOW: u64 = DEFAULT_CHUNK_SIZE;
+/// Prepared but not yet sent: the native API's next batch is ready while one is being sent.
+const WAITING_WORK: usize = cloudstore_proto::http::MAX_BATCH;
 
-/// A file and its content's identity.
-#[derive(Debug)]
-pub(super) struct Hashed {
-    pub(super) file: LocalFile,
-    pub(super) root: Root,
+/// A way to bring files to a server.
+pub(super) trait Sender: Send + Sync + 'static {
+    /// Something to do for a transfer slot.
+    type Work: Send + 'static;
+
+    /// What all transfers share.
+    fn shared(&self) -> &Shared;
+
+    /// Turns what was found into work, until one side ends. Dropped when the transfers fail.
+    fn prepare(
+        self: Arc<Self>,
+        findings: mpsc::Receiver<Found>,
+        work: mpsc::Sender<Self::Work>,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Does it and tells what became of it; an error ends the run.
+    fn transfer(self: Arc<Self>, work: Self::Work) -> impl Future<Output = Result<()>> + Send;
 }
 
-impl Hashed {
-    /// As the API wants it.
-    pub(super) fn entry(&self, engine: &Engine) -> CreateUpload {
-        let blake3 = Some(hex::encode(self.root));
-        CreateUpload {
-            path: self.file.remote.clone(),
-            size: self.file.stamp.size,
-            digests: Some(Digests {
-                blake3,
-                ..Digests::default()
-            }),
-            mtime: Some(rfc3339(self.file.stamp.mtime_ms())),
-            on_conflict: engine.on_conflict,
-        }
-    }
+/// Runs until everything is transferred or something ends the run, and says how far it came.
+pub(super) async fn run<S: Sender>(sender: &Arc<S>, tree: Tree) -> Result<()> {
+    let ran = Box::pin(walk_and_transfer(sender, tree)).await;
+    let shared = sender.shared();
+    shared.hashes.flush();
+    // Also a run that ended early says how far it came.
+    let told = shared.progress.finish();
+    ran.and(told)
 }
 
-/// Something to do for a transfer slot.
-enum Work {
-    File(Hashed, Start),
-    Folder { local: String, remote: String },
-}
-
-/// Runs until everything is transferred or something ends the run.
-pub(super) async fn run(engine: &Arc<Engine>, sources: Vec<Source>, walk: Walk) -> Result<()> {
+async fn walk_and_transfer<S: Sender>(sender: &Arc<S>, tree: Tree) -> Result<()> {
     let (found, findings) = mpsc::channel(WAITING_FOUND);
     spawn_blocking(move || {
-        for source in sources {
-            source.walk(&walk, &mut |item| found.blocking_send(item).is_ok());
+        for source in tree.sources {
+            source.walk(&tree.walk, &mut |item| found.blocking_send(item).is_ok());
         }
     });
     let (work, queue) = mpsc::channel(WAITING_WORK);
     // Dropped, and with it everything it started, when the transfers fail.
     let mut preparing = JoinSet::new();
-    preparing.spawn(prepare(engine.clone(), findings, work));
-    transfer_all(engine, queue).await?;
+    preparing.spawn(sender.clone().prepare(findings, work));
+    transfer_all(sender, queue).await?;
     preparing.join_next().await.map_or(Ok(()), finished)
 }
 
-async fn transfer_all(engine: &Arc<Engine>, mut queue: mpsc::Receiver<Work>) -> Result<()> {
+async fn transfer_all<S: Sender>(
+    sender: &Arc<S>,
+    mut queue: mpsc::Receiver<S::Work>,
+) -> Result<()> {
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
-            work = queue.recv(), if running.len() < engine.transfers => match work {
+            work = queue.recv(), if running.len() < sender.shared().transfers => match work {
                 Some(work) => {
-                    running.spawn(transfer(engine.clone(), work));
+                    running.spawn(sender.clone().transfer(work));
                 }
                 None => break,
             },
@@ -102,197 +82,7 @@ async fn transfer_all(engine: &Arc<Engine>, mut queue: mpsc::Receiver<Work>) -> 
     Ok(())
 }
 
-fn finished(done: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+/// What a task of a run came to.
+pub(super) fn finished(done: Result<Result<()>, JoinError>) -> Result<()> {
     done.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
-}
-
-async fn transfer(engine: Arc<Engine>, work: Work) -> Result<()> {
-    match work {
-        Work::File(hashed, start) => match Box::pin(engine.deliver(&hashed, start)).await {
-            Ok(file) => engine.succeeded(&hashed.file, &file),
-            Err(error) => engine.failed(&hashed.file, error),
-        },
-        Work::Folder { local, remote } => match engine.client.create_folder(&remote, true).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let error = error.during(format!("cannot create the folder {remote}"));
-                engine.progress.failed(&local, &remote, error)
-            }
-        },
-    }
-}
-
-async fn prepare(
-    engine: Arc<Engine>,
-    mut findings: mpsc::Receiver<Found>,
-    work: mpsc::Sender<Work>,
-) -> Result<()> {
-    let hashers = available_parallelism().map_or(2, usize::from);
-    let found = stream::poll_fn(|context| findings.poll_recv(context));
-    let mut ready = found
-        .map(|item| look_at(&engine, item))
-        .buffer_unordered(2 * hashers);
-    let mut prober = Prober::new(engine.clone(), work.clone());
-    loop {
-        // Files wait for others to fill the batch, but not for long.
-        let next = if prober.files.is_empty() {
-            ready.next().await
-        } else {
-            match timeout(PAUSE, ready.next()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    prober.flush().await?;
-                    continue;
-                }
-            }
-        };
-        match next {
-            Some(Ok(Some(Work::File(hashed, Start::Probe)))) => prober.push(hashed).await?,
-            Some(Ok(Some(item))) => {
-                if work.send(item).await.is_err() {
-                    return Ok(());
-                }
-            }
-            Some(Ok(None)) => {}
-            Some(Err(error)) => return Err(error),
-            None => return prober.finish().await,
-        }
-    }
-}
-
-/// Collects files until a batch is full, and asks about a few batches at a time.
-struct Prober {
-    engine: Arc<Engine>,
-    work: mpsc::Sender<Work>,
-    files: Vec<Hashed>,
-    bytes: usize,
-    asking: JoinSet<Result<()>>,
-}
-
-impl Prober {
-    fn new(engine: Arc<Engine>, work: mpsc::Sender<Work>) -> Self {
-        Self {
-            engine,
-            work,
-            files: Vec::new(),
-            bytes: 0,
-            asking: JoinSet::new(),
-        }
-    }
-
-    async fn push(&mut self, hashed: Hashed) -> Result<()> {
-        self.bytes += hashed.file.remote.len() + ENTRY_BYTES;
-        self.files.push(hashed);
-        if self.files.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES {
-            self.flush().await?;
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        while self.asking.len() >= PROBES
-            && let Some(done) = self.asking.join_next().await
-        {
-            finished(done)?;
-        }
-        self.bytes = 0;
-        let files = std::mem::take(&mut self.files);
-        self.asking
-            .spawn(probe(self.engine.clone(), files, self.work.clone()));
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<()> {
-        if !self.files.is_empty() {
-            self.flush().await?;
-        }
-        while let Some(done) = self.asking.join_next().await {
-            finished(done)?;
-        }
-        Ok(())
-    }
-}
-
-/// Decides how a found file is going to be sent; `None` if there is nothing to send.
-async fn look_at(engine: &Arc<Engine>, item: Found) -> Result<Option<Work>> {
-    let file = match item {
-        Found::File(file) => file,
-        Found::EmptyFolder { path, remote } => {
-            return Ok(Some(Work::Folder {
-                local: path.display().to_string(),
-                remote,
-            }));
-        }
-        Found::Skipped { path, why } => {
-            engine.progress.skipped(&path.display().to_string(), why);
-            return Ok(None);
-        }
-        Found::Failed {
-            path,
-            remote,
-            error,
-        } => {
-            let local = path.display().to_string();
-            let error = error.during(format!("cannot upload {local}"));
-            engine.progress.failed(&local, &remote, error)?;
-            return Ok(None);
-        }
-    };
-    engine.progress.found(file.stamp.size);
-    let hashes = engine.hashes.clone();
-    let hashing = spawn_blocking(move || {
-        let root = hashes.root_of(&file.path, &file.stamp);
-        (file, root)
-    });
-    let (file, root) = hashing
-        .await
-        .map_err(|error| Error::io(&io::Error::from(error)))?;
-    let root = match root {
-        Ok(root) => root,
-        Err(error) => {
-            engine.failed(&file, unreadable(&error, &file.path))?;
-            return Ok(None);
-        }
-    };
-    let start = match engine.unfinished.find(&engine.key(&file)) {
-        Some(id) => Start::Resume(id),
-        None if file.stamp.size >= BATCHED_BELOW => Start::Create,
-        None => Start::Probe,
-    };
-    Ok(Some(Work::File(Hashed { file, root }, start)))
-}
-
-/// A file that was found a moment ago cannot be read, or is not what it was.
-pub(super) fn unreadable(error: &io::Error, path: &Path) -> Error {
-    match error.kind() {
-        io::ErrorKind::InvalidData => {
-            Error::io(error).advise("run the same command again when it is no longer written to")
-        }
-        _ => Error::at(error, path),
-    }
-}
-
-/// Asks about a batch and passes the answers on.
-async fn probe(engine: Arc<Engine>, files: Vec<Hashed>, work: mpsc::Sender<Work>) -> Result<()> {
-    let entries = files.iter().map(|hashed| hashed.entry(&engine)).collect();
-    let answer = engine
-        .client
-        .create_uploads(&CreateUploads { entries })
-        .await?;
-    if answer.results.len() != files.len() {
-        let why = "the server answered a batch with the wrong number of results";
-        return Err(Error::new(Exit::Failed, why));
-    }
-    for (hashed, created) in files.into_iter().zip(answer.results) {
-        // Sessions must be known even if the command ends before their turn.
-        engine.remember(&hashed, &created);
-        if work
-            .send(Work::File(hashed, Start::Answered(Box::new(created))))
-            .await
-            .is_err()
-        {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -3,29 +3,15 @@
 use std::{
     fs,
     process::{Child, Command},
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::support::{Ran, Server, User, content};
+use crate::support::{Ran, Server, User, content, eventually};
 
 const SIZE: usize = 48 << 20;
 /// Slow enough to be caught in the middle.
 const RATE: &str = "24M";
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Tries until it gets something.
-fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = attempt() {
-            return value;
-        }
-        assert!(start.elapsed() < DEADLINE, "it did not happen");
-        std::thread::yield_now();
-    }
-}
 
 fn begin_upload(user: &User) -> Child {
     user.write("big", content("interrupted", SIZE));

@@ -9,9 +9,11 @@
 mod account;
 mod fake;
 mod files;
+mod foreign;
 mod hostile;
 mod interrupted;
 mod support;
 mod tokens;
 mod transfer;
 mod tree;
+mod tus;

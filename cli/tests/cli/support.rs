@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -13,6 +14,8 @@ use tempfile::TempDir;
 const BINARY: &str = env!("CARGO_BIN_EXE_cloudstore");
 /// In the server's data directory.
 const LOG: &str = "log";
+/// What has not happened by then does not happen.
+const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// `cloudstore serve`, killed when dropped.
@@ -219,6 +222,18 @@ impl User {
         let mut names = listed.text().lines().map(str::to_owned).collect::<Vec<_>>();
         names.sort();
         names
+    }
+}
+
+/// Tries until it gets something.
+pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "it did not happen");
+        std::thread::yield_now();
     }
 }
 

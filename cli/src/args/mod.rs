@@ -1,9 +1,13 @@
 //! The command line: every command, argument and default. `--help` is the manual.
 
+mod parse;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use cloudstore_proto::http::{OnConflict, Scope};
+
+use self::parse::{lifetime, range, rate};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 something failed, 2 usage, 3 not found, 4 authentication required,
@@ -165,7 +169,12 @@ Patterns: `*.o` matches a name at any depth, `/build` or `a/*.o` match from the 
 uploaded folder, `**` crosses folders. An excluded folder is not entered.
 
 Content that the server already has is not sent again (\"already on server, 0 B sent\"). After an
-interruption run the same command again: what arrived is kept.")]
+interruption run the same command again: what arrived is kept.
+
+With `--protocol tus` any tus 1.0 server will do. --server (or CLOUDSTORE_SERVER) is then the URL at
+which it creates uploads, such as https://host/files/; without it, /files/ of the server you are
+logged in to. It gets CLOUDSTORE_TOKEN, or the stored login if that is of this very server, else no
+credentials. Paths below --to go along as names; whether the server heeds them is up to it.")]
 pub(crate) struct UploadArgs {
     /// Files and folders; `-` is stdin
     #[arg(required = true, value_name = "PATH")]
@@ -174,8 +183,12 @@ pub(crate) struct UploadArgs {
     #[arg(long, value_name = "REMOTE")]
     pub(crate) to: Option<String>,
     /// What to do when a name is taken by other content
-    #[arg(long, value_enum, default_value_t = Conflict::Fail)]
-    pub(crate) on_conflict: Conflict,
+    /// [default: fail; not with --protocol tus, where the server decides]
+    #[arg(long, value_enum)]
+    pub(crate) on_conflict: Option<Conflict>,
+    /// What the server speaks
+    #[arg(long, value_enum, default_value_t = Protocol::Native)]
+    pub(crate) protocol: Protocol,
     /// Send only files that match
     #[arg(long, value_name = "GLOB")]
     pub(crate) include: Vec<String>,
@@ -201,8 +214,17 @@ pub(crate) struct Pace {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=128))]
     pub(crate) transfers: u16,
     /// Bytes a second over all transfers: 500K, 10M, 1.5G (binary units)
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) bwlimit: Option<u64>,
+}
+
+/// Values of `--protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// That of a cloudstore server: parallel, instant for content it has
+    Native,
+    /// tus 1.0, of any server
+    Tus,
 }
 
 /// Values of `--on-conflict`.
@@ -301,7 +323,7 @@ pub(crate) struct CatArgs {
     /// Remote file
     pub(crate) path: String,
     /// Only these bytes: FIRST-LAST (inclusive), FIRST- or -COUNT from the end
-    #[arg(long, value_name = "RANGE", value_parser = parse_range, allow_hyphen_values = true)]
+    #[arg(long, value_name = "RANGE", value_parser = range, allow_hyphen_values = true)]
     pub(crate) range: Option<String>,
 }
 
@@ -367,7 +389,7 @@ pub(crate) struct CreateTokenArgs {
     #[arg(long, value_enum)]
     pub(crate) scope: TokenScope,
     /// Until when, from now: 90s, 30m, 12h, 30d, 52w [default: 90d]
-    #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub(crate) expires: Option<u64>,
     /// What it is for, to recognise it by [default: its scope]
     #[arg(long)]
@@ -414,65 +436,6 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// `30d` and the like, in seconds.
-fn parse_lifetime(text: &str) -> Result<u64, String> {
-    const WRONG: &str = "expected a number and a unit: s, m, h, d or w";
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match &text[digits.len()..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 24 * 3_600,
-        "w" => 7 * 24 * 3_600,
-        _ => return Err(WRONG.to_owned()),
-    };
-    let count = digits.bytes().all(|b| b.is_ascii_digit());
-    let count: Option<u64> = digits.parse().ok().filter(|_| count);
-    let seconds = count.and_then(|count| count.checked_mul(unit));
-    seconds.filter(|it| *it > 0).ok_or_else(|| WRONG.to_owned())
-}
-
-/// `10M` and the like, in bytes a second.
-fn parse_rate(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kib" => 1024.0,
-        "m" | "mib" => 1024.0 * 1024.0,
-        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
-        other => return Err(format!("unknown unit '{other}', use K, M or G")),
-    };
-    let number: f64 = digits.parse().map_err(|_| "not a number".to_owned())?;
-    let rate = number * unit;
-    if !(1.0..=1e15).contains(&rate) {
-        return Err("must be at least 1 byte a second".to_owned());
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "range checked"
-    )]
-    Ok(rate as u64)
-}
-
-/// Checks `FIRST-LAST`, `FIRST-` and `-COUNT`; the text goes to the server as it is.
-fn parse_range(text: &str) -> Result<String, String> {
-    let wrong = || "expected FIRST-LAST, FIRST- or -COUNT".to_owned();
-    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
-    let number = |text: &str| match text {
-        "" => Ok(None),
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse::<u64>().map(Some).map_err(|_| wrong())
-        }
-        _ => Err(wrong()),
-    };
-    match (number(first)?, number(last)?) {
-        (None, None) => Err(wrong()),
-        (Some(first), Some(last)) if last < first => Err("LAST is before FIRST".to_owned()),
-        _ => Ok(text.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -482,46 +445,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn rates() {
-        assert_eq!(parse_rate("500"), Ok(500));
-        assert_eq!(parse_rate("1.5K"), Ok(1536));
-        assert_eq!(parse_rate("10M"), Ok(10 << 20));
-        for wrong in ["", "M", "0", "-1", "5x", "NaN", "1e400"] {
-            assert!(parse_rate(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn lifetimes() {
-        for (text, seconds) in [("90s", 90), ("1m", 60), ("12h", 43_200), ("30d", 2_592_000)] {
-            assert_eq!(parse_lifetime(text), Ok(seconds), "{text}");
-        }
-        for wrong in [
-            "",
-            "d",
-            "30",
-            "0d",
-            "-1d",
-            "+1d",
-            "1.5d",
-            "1y",
-            "30 d",
-            "99999999999999w",
-        ] {
-            assert!(parse_lifetime(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn ranges() {
-        for good in ["0-0", "5-", "-5", "10-20"] {
-            assert_eq!(parse_range(good).as_deref(), Ok(good));
-        }
-        for wrong in ["", "-", "5", "9-3", "a-b", "1-2-3", "+1-2", "0-1,3-4"] {
-            assert!(parse_range(wrong).is_err(), "{wrong}");
-        }
     }
 }

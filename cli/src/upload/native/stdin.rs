@@ -61,6 +61,7 @@ pub(super) async fn send(
         remote: &file.path,
         size: file.size,
         blake3: &file.blake3,
+        url: None,
         outcome: Outcome::Uploaded,
     })
 }

@@ -11,15 +11,12 @@ use cloudstore_proto::{
 use indicatif::ProgressBar;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::{
-    Engine,
-    pipeline::{Hashed, unreadable},
-};
+use super::{Native, prepare::Hashed};
 use crate::{
-    client::Content,
-    client::body::{FileBody, OnBytes},
+    client::{Content, body::Source},
     error::{Error, Exit, Result},
     state::has_changed,
+    upload::shared::open,
 };
 
 /// Chunks of one file in flight.
@@ -48,14 +45,14 @@ pub(super) enum Start {
     Resume(String),
 }
 
-impl Engine {
+impl Native {
     /// Brings a file to the server, however many attempts that takes.
     pub(super) async fn deliver(self: &Arc<Self>, hashed: &Hashed, start: Start) -> Result<File> {
         let mut start = start;
         for _ in 1..STARTS {
             match self.attempt(hashed, start).await {
                 Err(error) if starts_over(&error) => {
-                    self.unfinished.remove(&self.key(&hashed.file));
+                    self.shared.unfinished.remove(&self.key(&hashed.file));
                     start = Start::Create;
                 }
                 result => return result,
@@ -77,7 +74,7 @@ impl Engine {
             Start::Resume(id) => match self.client.upload(&id).await? {
                 UploadState::Uploading { upload } => self.send_chunks(hashed, &upload).await,
                 UploadState::Completed { file } => {
-                    self.unfinished.remove(&self.key(&hashed.file));
+                    self.shared.unfinished.remove(&self.key(&hashed.file));
                     if is_same(hashed, &file) {
                         Ok(file)
                     } else {
@@ -102,7 +99,7 @@ impl Engine {
             Created::Uploading { upload } => self.send_chunks(hashed, &upload).await,
             Created::Challenge { challenge, upload } => {
                 if let Some(file) = self.prove(hashed, &challenge, &upload.id).await? {
-                    self.unfinished.remove(&self.key(&hashed.file));
+                    self.shared.unfinished.remove(&self.key(&hashed.file));
                     return self.instant(hashed, file);
                 }
                 self.send_chunks(hashed, &upload).await
@@ -115,7 +112,8 @@ impl Engine {
     pub(super) fn remember(&self, hashed: &Hashed, created: &Created) {
         if let Created::Uploading { upload } | Created::Challenge { upload, .. } = created {
             let key = self.key(&hashed.file);
-            self.unfinished
+            self.shared
+                .unfinished
                 .put(&key, &upload.id, &upload.expires_at, &hashed.file.remote);
         }
     }
@@ -147,21 +145,25 @@ impl Engine {
 
     /// `PUT /api/v1/content/{path}`
     async fn send_whole(&self, hashed: &Hashed) -> Result<File> {
-        let file = open(hashed).await?;
+        let file = open(&hashed.file).await?;
         let stamp = hashed.file.stamp;
         let permit = self.streams.acquire().await;
         let small = stamp.size <= IN_MEMORY;
         let content = if small {
             let (bytes, root) = read(file.clone(), stamp.size).await?;
             if root != hashed.root {
-                return Err(self.changed(hashed));
+                return Err(self.shared.changed(&hashed.file));
             }
-            if let Some(throttle) = &self.throttle {
+            if let Some(throttle) = &self.shared.throttle {
                 throttle.take(bytes.len()).await;
             }
             Content::Bytes(bytes)
         } else {
-            Content::File(self.body(&file, 0, stamp.size, &ProgressBar::hidden()))
+            Content::File({
+                let source = Source::File(file.clone());
+                let hidden = ProgressBar::hidden();
+                self.shared.body(source, 0, stamp.size, &hidden)
+            })
         };
         let mtime = rfc3339(stamp.mtime_ms());
         let path = &hashed.file.remote;
@@ -172,19 +174,22 @@ impl Engine {
         drop(permit);
         let stored = sent?;
         if small {
-            self.progress.moved(stamp.size);
+            self.shared.progress.moved(stamp.size);
         }
         self.check(hashed, &file, stored)
     }
 
     /// Sends what is missing of an upload and completes it.
     async fn send_chunks(self: &Arc<Self>, hashed: &Hashed, upload: &Upload) -> Result<File> {
-        let file = open(hashed).await?;
+        let file = open(&hashed.file).await?;
         if upload.size != hashed.file.stamp.size {
             self.give_up(hashed, &upload.id).await;
-            return Err(self.changed(hashed));
+            return Err(self.shared.changed(&hashed.file));
         }
-        let bar = self.progress.file_bar(&hashed.file.remote, upload.size);
+        let bar = self
+            .shared
+            .progress
+            .file_bar(&hashed.file.remote, upload.size);
         bar.set_position(upload.received);
         let mut missing = upload.missing.clone();
         for _ in 0..ROUNDS {
@@ -192,11 +197,11 @@ impl Engine {
                 .await?;
             if has_changed(&file, &hashed.file.stamp).map_err(|error| Error::io(&error))? {
                 self.give_up(hashed, &upload.id).await;
-                return Err(self.changed(hashed));
+                return Err(self.shared.changed(&hashed.file));
             }
             let error = match self.client.complete(&upload.id).await {
                 Ok(completed) => {
-                    self.unfinished.remove(&self.key(&hashed.file));
+                    self.shared.unfinished.remove(&self.key(&hashed.file));
                     return self.check(hashed, &file, completed.file);
                 }
                 Err(error) => error,
@@ -204,7 +209,9 @@ impl Engine {
             match error.slug() {
                 Some("incomplete") => missing = self.still_missing(&upload.id).await?,
                 Some("digest-mismatch" | "name-conflict" | "not-a-folder" | "is-a-folder") => {
-                    self.hashes.forget(&hashed.file.path, &hashed.file.stamp);
+                    self.shared
+                        .hashes
+                        .forget(&hashed.file.path, &hashed.file.stamp);
                     self.give_up(hashed, &upload.id).await;
                     return Err(error);
                 }
@@ -251,7 +258,8 @@ impl Engine {
             {
                 let offset = index * upload.chunk_size;
                 let len = upload.chunk_size.min(upload.size - offset);
-                let chunk = self.body(file, offset, len, bar);
+                let source = Source::File(file.clone());
+                let chunk = self.shared.body(source, offset, len, bar);
                 let (engine, id) = (self.clone(), upload.id.clone());
                 sending.spawn(async move {
                     let _permit = engine.streams.acquire().await;
@@ -277,29 +285,13 @@ impl Engine {
         let Err(error) = sent else { return Ok(()) };
         if has_changed(file, &hashed.file.stamp).unwrap_or(true) {
             self.give_up(hashed, id).await;
-            return Err(self.changed(hashed));
+            return Err(self.shared.changed(&hashed.file));
         }
         if error.slug() == Some("chunk-conflict") {
             // The server has other content under this index: the upload is not what it seemed.
             self.give_up(hashed, id).await;
         }
         Err(error)
-    }
-
-    /// Part of a file as a body that counts what is sent.
-    fn body(&self, file: &Arc<fs::File>, offset: u64, len: u64, bar: &ProgressBar) -> FileBody {
-        let (progress, bar) = (self.progress.clone(), bar.clone());
-        let on_bytes: OnBytes = Arc::new(move |bytes| {
-            progress.moved(bytes);
-            bar.inc(bytes);
-        });
-        FileBody {
-            file: file.clone(),
-            offset,
-            len,
-            throttle: self.throttle.clone(),
-            on_bytes,
-        }
     }
 
     /// No content was sent, so the server's word is compared with what was hashed.
@@ -319,13 +311,15 @@ impl Engine {
             return Ok(stored);
         }
         if has_changed(file, &hashed.file.stamp).unwrap_or(true) {
-            return Err(self.changed(hashed));
+            return Err(self.shared.changed(&hashed.file));
         }
         Err(self.differs(hashed))
     }
 
     fn differs(&self, hashed: &Hashed) -> Error {
-        self.hashes.forget(&hashed.file.path, &hashed.file.stamp);
+        self.shared
+            .hashes
+            .forget(&hashed.file.path, &hashed.file.stamp);
         Error::new(
             Exit::Checksum,
             "the server has other content than this machine",
@@ -333,15 +327,9 @@ impl Engine {
         .advise("run the same command again with --on-conflict replace")
     }
 
-    fn changed(&self, hashed: &Hashed) -> Error {
-        self.hashes.forget(&hashed.file.path, &hashed.file.stamp);
-        Error::new(Exit::Failed, "the file changed while it was being uploaded")
-            .advise("run the same command again when it is no longer written to")
-    }
-
     /// Frees what the server keeps for an upload that will not be finished.
     async fn give_up(&self, hashed: &Hashed, id: &str) {
-        self.unfinished.remove(&self.key(&hashed.file));
+        self.shared.unfinished.remove(&self.key(&hashed.file));
         if let Err(error) = self.client.cancel(id).await {
             // It expires by itself.
             tracing::debug!(%error, id, "cannot cancel an upload");
@@ -360,24 +348,6 @@ fn starts_over(error: &Error) -> bool {
         error.slug(),
         Some("upload-gone" | "upload-lost" | "chunk-conflict" | "not-found")
     )
-}
-
-async fn open(hashed: &Hashed) -> Result<Arc<fs::File>> {
-    let path = hashed.file.path.clone();
-    let stamp = hashed.file.stamp;
-    let opened = spawn_blocking(move || {
-        let file = fs::File::open(path)?;
-        if has_changed(&file, &stamp)? {
-            let why = "the file changed while it was being uploaded";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        Ok(Arc::new(file))
-    });
-    opened
-        .await
-        .map_err(io::Error::from)
-        .flatten()
-        .map_err(|error| unreadable(&error, &hashed.file.path))
 }
 
 /// All of a small file, and its hash. The buffer comes from the thread that will free it, not from
