@@ -1,0 +1,127 @@
+/**
+ * What was dropped or chosen, as a flat list of files with their places in the tree.
+ *
+ * `webkitGetAsEntry` must be called while the drop event is being handled, and `readEntries`
+ * returns some of a folder (100 in Chromium), so it is called until it returns none.
+ */
+import { join } from "../paths";
+
+/** A file and its place below the folder it was dropped on. */
+export interface Dropped {
+  file: File;
+  /** Names of its folders, then its own, joined by `/`. */
+  relative: string;
+}
+
+export interface Drop {
+  files: Dropped[];
+  /** Folders without anything inside: no file would create them. */
+  emptyFolders: string[];
+  /** What could not be read. */
+  unreadable: string[];
+}
+
+/** The part of `FileSystemEntry` that is used here. */
+export interface TreeEntry {
+  name: string;
+  isFile: boolean;
+  isDirectory: boolean;
+  file?(resolve: (file: File) => void, reject: (error: unknown) => void): void;
+  createReader?(): {
+    readEntries(resolve: (entries: TreeEntry[]) => void, reject: (error: unknown) => void): void;
+  };
+}
+
+/** Deeper trees are refused by the server anyway; loops of links must end somewhere. */
+const MAX_DEPTH = 64;
+/** Folders read at the same time: enough to keep the disk busy, few enough to stay responsive. */
+const READERS = 8;
+
+/** The entries of a drop. Call it synchronously in the event's handler. */
+export function entriesOf(items: DataTransferItemList): (TreeEntry | File)[] {
+  const found: (TreeEntry | File)[] = [];
+  for (const item of Array.from(items)) {
+    if (item.kind !== "file") continue;
+    const entry = item.webkitGetAsEntry?.() as TreeEntry | null | undefined;
+    const file = entry ?? item.getAsFile();
+    if (file) found.push(file);
+  }
+  return found;
+}
+
+/** Reads the whole tree below some entries. */
+export async function readTree(roots: (TreeEntry | File)[]): Promise<Drop> {
+  const drop: Drop = { files: [], emptyFolders: [], unreadable: [] };
+  const folders: { entry: TreeEntry; relative: string; depth: number }[] = [];
+  for (const root of roots) {
+    if (root instanceof File) drop.files.push({ file: root, relative: root.name });
+    else if (root.isDirectory) folders.push({ entry: root, relative: root.name, depth: 1 });
+    else await addFile(root, root.name, drop);
+  }
+  while (folders.length > 0) {
+    const some = folders.splice(0, READERS);
+    const read = await Promise.all(some.map((folder) => childrenOf(folder.entry)));
+    for (const [index, children] of read.entries()) {
+      const folder = some[index];
+      if (!folder) continue;
+      if (!children || folder.depth >= MAX_DEPTH) {
+        drop.unreadable.push(folder.relative);
+        continue;
+      }
+      if (children.length === 0) drop.emptyFolders.push(folder.relative);
+      for (const child of children) {
+        const relative = `${folder.relative}/${child.name}`;
+        if (child.isDirectory) folders.push({ entry: child, relative, depth: folder.depth + 1 });
+        else await addFile(child, relative, drop);
+      }
+    }
+  }
+  return drop;
+}
+
+async function addFile(entry: TreeEntry, relative: string, drop: Drop): Promise<void> {
+  try {
+    const file = await new Promise<File>((resolve, reject) => {
+      if (entry.file) entry.file(resolve, reject);
+      else reject(new Error("not a file"));
+    });
+    drop.files.push({ file, relative });
+  } catch {
+    drop.unreadable.push(relative);
+  }
+}
+
+/** All of a folder's entries; `undefined` when it cannot be read. */
+async function childrenOf(folder: TreeEntry): Promise<TreeEntry[] | undefined> {
+  const reader = folder.createReader?.();
+  if (!reader) return undefined;
+  const all: TreeEntry[] = [];
+  try {
+    for (;;) {
+      const some = await new Promise<TreeEntry[]>((resolve, reject) => {
+        reader.readEntries(resolve, reject);
+      });
+      if (some.length === 0) return all;
+      all.push(...some);
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a file input has chosen; with `webkitdirectory` files know their place. */
+export function fromInput(list: FileList): Drop {
+  const files = Array.from(list, (file) => ({
+    file,
+    relative: file.webkitRelativePath || file.name,
+  }));
+  return { files, emptyFolders: [], unreadable: [] };
+}
+
+/** Absolute path of something that was dropped on a folder. */
+export function placeIn(folder: string, relative: string): string {
+  return relative
+    .split("/")
+    .filter((name) => name !== "")
+    .reduce(join, folder);
+}
