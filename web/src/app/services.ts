@@ -1,0 +1,81 @@
+/** The one session, API client and upload engine of the page. */
+import { signal } from "@preact/signals";
+import { Api } from "../api/client";
+import { browserKeeper, onOtherTab, Session } from "../api/session";
+import type { Account, Upload } from "../api/types";
+import { Engine } from "../upload/engine";
+import { WorkerHasher } from "../upload/hasher";
+import { Kv } from "../upload/kv";
+import { serverOf } from "../upload/server";
+
+/** The page shows the engine's state this often at most, in milliseconds. */
+const SHOW_EVERY = 120;
+/** After a file has arrived, how long to wait for more before asking what has changed. */
+const SETTLE = 400;
+
+const fetcher = (url: string, init: RequestInit) => fetch(url, init);
+export const session = new Session(fetcher, browserKeeper);
+export const api = new Api(fetcher, session);
+export const engine = new Engine(serverOf(api), new WorkerHasher(), new Kv("uploads"));
+
+/** Counts what the engine has to show; components that read it follow the engine. */
+export const engineTick = signal(0);
+export const account = signal<Account | undefined>(undefined);
+/** Unfinished uploads on the server that this page does not work on. */
+export const unfinished = signal<Upload[]>([]);
+/** Counts changes to files that this page did not make by itself, such as arrived uploads. */
+export const arrivals = signal<{ count: number; paths: string[] }>({ count: 0, paths: [] });
+
+let showing = false;
+engine.onChange = () => {
+  if (showing) return;
+  showing = true;
+  setTimeout(() => {
+    showing = false;
+    engineTick.value += 1;
+  }, SHOW_EVERY);
+};
+
+let arrived: string[] = [];
+let settling: ReturnType<typeof setTimeout> | undefined;
+engine.onDone = (item) => {
+  arrived.push(item.result?.path ?? item.path);
+  if (settling !== undefined) return;
+  settling = setTimeout(() => {
+    settling = undefined;
+    arrivals.value = { count: arrivals.value.count + 1, paths: arrived };
+    arrived = [];
+    void refreshAccount();
+  }, SETTLE);
+};
+
+export async function refreshAccount(): Promise<void> {
+  account.value = await api.me().catch(() => account.value);
+}
+
+/** Asks the server what earlier visits, or other devices, have left. */
+export async function refreshUnfinished(): Promise<void> {
+  const { uploads } = await api.uploads();
+  const others = uploads.filter((upload) => !engine.owns(upload.id));
+  engine.setUnfinished(others);
+  unfinished.value = others;
+}
+
+/** A new user begins with nothing of the one before. */
+export function startOver(): void {
+  engine.reset();
+  account.value = undefined;
+  unfinished.value = [];
+}
+
+export function follow(): void {
+  onOtherTab(() => {
+    const before = session.username.value;
+    session.follow();
+    if (session.username.value !== before) startOver();
+  });
+  window.addEventListener("online", () => engine.gate.hurry());
+  window.addEventListener("beforeunload", (event) => {
+    if (engine.busy) event.preventDefault();
+  });
+}

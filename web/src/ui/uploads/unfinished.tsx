@@ -1,0 +1,111 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Upload } from "../../api/types";
+import { bytes, date, plain } from "../../app/format";
+import { api, engine, refreshUnfinished, unfinished } from "../../app/services";
+import { wordsFor } from "../../app/words";
+import { t } from "../../i18n";
+import { nameOf, parentOf } from "../../paths";
+import { Icon } from "../parts/icons";
+import { Name } from "../parts/name";
+import { Progress } from "../parts/progress";
+import { tell, tellError } from "../parts/toast";
+
+/** Uploads that were interrupted, here or on other devices. */
+export function Unfinished() {
+  const [error, setError] = useState<unknown>();
+  useEffect(() => {
+    document.title = `${t("nav.uploads")} · ${t("app.title")}`;
+    refreshUnfinished().catch(setError);
+  }, []);
+  const uploads = unfinished.value;
+  return (
+    <div class="page">
+      <h1>{t("nav.uploads")}</h1>
+      <p class="muted">{t("unfinished.intro")}</p>
+      {error !== undefined && (
+        <p class="alert" role="alert">
+          {wordsFor(error)}
+        </p>
+      )}
+      {uploads.length === 0 && error === undefined && (
+        <div class="blank">
+          <Icon name="clock" />
+          <h2>{t("unfinished.none")}</h2>
+          <p class="muted">{t("unfinished.noneHint")}</p>
+        </div>
+      )}
+      <ul class="cards">
+        {uploads.map((upload) => (
+          <Row key={upload.id} upload={upload} />
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function Row({ upload }: { upload: Upload }) {
+  const input = useRef<HTMLInputElement>(null);
+  const name = nameOf(upload.path);
+  const label = plain(name);
+  const usable = !upload.length_unknown && !upload.unreachable;
+  const chosen = () => {
+    const file = input.current?.files?.[0];
+    if (!file) return;
+    if (file.size !== upload.size) {
+      const [expected, found] = [bytes(upload.size), bytes(file.size)];
+      tell(t("unfinished.otherFile", { expected, found }), true);
+      return;
+    }
+    engine.add([{ file, path: upload.path }]);
+    unfinished.value = unfinished.value.filter((other) => other.id !== upload.id);
+  };
+  const discard = async () => {
+    try {
+      await api.cancelUpload(upload.id);
+      tell(t("unfinished.discarded"));
+      await refreshUnfinished();
+    } catch (error) {
+      tellError(error);
+    }
+  };
+  return (
+    <li class="card upload-card">
+      <Icon name="file" />
+      <div class="upload-text">
+        <Name name={name} />
+        <p class="muted">
+          <Name name={parentOf(upload.path)} /> · {state(upload)} ·{" "}
+          {t("unfinished.expires", { date: date(upload.expires_at) })}
+        </p>
+        {usable && <Progress value={upload.received} max={upload.size} label={label} />}
+      </div>
+      <div class="row-of-buttons">
+        {usable && (
+          <button
+            type="button"
+            class="primary"
+            aria-label={t("unfinished.chooseFor", { name: label })}
+            onClick={() => input.current?.click()}
+          >
+            {t("unfinished.choose")}
+          </button>
+        )}
+        <button
+          type="button"
+          aria-label={t("unfinished.discardFor", { name: label })}
+          onClick={() => void discard()}
+        >
+          {t("unfinished.discard")}
+        </button>
+        <input ref={input} type="file" hidden onChange={chosen} data-pick="resume" />
+      </div>
+    </li>
+  );
+}
+
+function state(upload: Upload): string {
+  if (upload.length_unknown) return t("unfinished.unknown");
+  if (upload.unreachable) return t("unfinished.unreachable");
+  const [received, total] = [bytes(upload.received), bytes(upload.size)];
+  return t("unfinished.progress", { received, total });
+}
