@@ -42,6 +42,10 @@ export function date(text: string): string {
   return time.toLocaleString(language.value, options);
 }
 
+export function day(text: string): string {
+  return new Date(text).toLocaleDateString(language.value, { dateStyle: "long" });
+}
+
 export function fullDate(text: string): string {
   return new Date(text).toLocaleString(language.value, { dateStyle: "long", timeStyle: "medium" });
 }
@@ -64,6 +68,7 @@ export function reveal(name: string): { text: string; hidden: boolean }[] {
 
 /** The same as text, for labels and titles. Isolated: it must not reorder what stands around it. */
 export function plain(name: string): string {
+  if (name === "") return "";
   const text = reveal(name).map((piece) => (piece.hidden ? `[${piece.text}]` : piece.text));
   return `\u2068${text.join("")}\u2069`;
 }

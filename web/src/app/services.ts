@@ -26,14 +26,18 @@ export const unfinished = signal<Upload[]>([]);
 /** Counts changes to files that this page did not make by itself, such as arrived uploads. */
 export const arrivals = signal<{ count: number; paths: string[] }>({ count: 0, paths: [] });
 
+let shown = 0;
 let showing = false;
+// What the user does shows at once; what comes in crowds is merged.
 engine.onChange = () => {
   if (showing) return;
   showing = true;
+  const wait = Math.max(0, shown + SHOW_EVERY - performance.now());
   setTimeout(() => {
     showing = false;
+    shown = performance.now();
     engineTick.value += 1;
-  }, SHOW_EVERY);
+  }, wait);
 };
 
 let arrived: string[] = [];

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "../../api/error";
-import { date } from "../../app/format";
+import { day } from "../../app/format";
 import { go } from "../../app/router";
 import { account, api, engine, engineTick, refreshAccount, startOver } from "../../app/services";
 import { setTheme, type Theme, theme } from "../../app/theme";
@@ -54,7 +54,7 @@ function Profile() {
       <h2 id="profile">{t("account.profile")}</h2>
       {mine && (
         <p class="muted">
-          {t("account.since", { username: mine.username, date: date(mine.created_at) })}
+          {t("account.since", { username: mine.username, date: day(mine.created_at) })}
         </p>
       )}
       <form onSubmit={save}>

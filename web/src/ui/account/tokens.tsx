@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import type { ApiToken, Scope } from "../../api/types";
-import { date, plain } from "../../app/format";
+import { day, plain } from "../../app/format";
 import { api } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
@@ -64,7 +64,7 @@ export function Tokens() {
             <div class="upload-text">
               <Name name={token.name} />
               <p class="muted">
-                {t(`tokens.${token.scope}`)} · {t("tokens.until", { date: date(token.expires_at) })}
+                {t(`tokens.${token.scope}`)} · {t("tokens.until", { date: day(token.expires_at) })}
               </p>
             </div>
             <button

@@ -7,7 +7,7 @@ import { arrivals, refreshAccount, unfinished } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
 import { isBelow, join, nameOf, parentOf, segments } from "../../paths";
-import { Icon } from "../parts/icons";
+import { Icon, type IconName } from "../parts/icons";
 import type { MenuEntry } from "../parts/menu";
 import { Name } from "../parts/name";
 import { tell, tellError } from "../parts/toast";
@@ -46,26 +46,19 @@ export function Drive({ path }: { path: string }) {
   };
   const actions = makeActions(folder, setOpen, changed);
   const close = () => setOpen(undefined);
+  const chosen = folder.selected.value.size > 0;
   return (
     <div class="drive">
       <DropZone folder={path} done={changed} />
       <header class="top">
         <Crumbs path={path} moved={(paths, to) => void moveAll(paths, to, changed)} />
-        <div class="tools">
-          <Search folder={folder} />
-          <button
-            type="button"
-            aria-label={t("drive.newFolder")}
-            onClick={() => setOpen({ what: "new-folder" })}
-          >
-            <Icon name="newFolder" />
-            <span class="long">{t("drive.newFolder")}</span>
-          </button>
-          <UploadButton folder={path} done={changed} />
-        </div>
+        {chosen ? (
+          <Selection folder={folder} setOpen={setOpen} />
+        ) : (
+          <Tools folder={folder} setOpen={setOpen} changed={changed} />
+        )}
       </header>
       <Interrupted />
-      <Selection folder={folder} setOpen={setOpen} />
       <Content folder={folder} actions={actions} />
       {open?.what === "new-folder" && <NewFolder folder={path} onClose={close} done={changed} />}
       {open?.what === "rename" && <Rename entry={open.entry} onClose={close} done={changed} />}
@@ -196,12 +189,35 @@ function Crumbs({ path, moved }: { path: string; moved(paths: string[], to: stri
   );
 }
 
+interface ToolsProps {
+  folder: Folder;
+  setOpen(open: Open): void;
+  changed(): void;
+}
+
+function Tools({ folder, setOpen, changed }: ToolsProps) {
+  return (
+    <div class="tools">
+      <Search folder={folder} />
+      <button
+        type="button"
+        aria-label={t("drive.newFolder")}
+        onClick={() => setOpen({ what: "new-folder" })}
+      >
+        <Icon name="newFolder" />
+        <span class="long">{t("drive.newFolder")}</span>
+      </button>
+      <UploadButton folder={folder.path} done={changed} />
+    </div>
+  );
+}
+
 /** Milliseconds without a key before a search is sent. */
 const TYPING = 250;
 
 function Search({ folder }: { folder: Folder }) {
-  const [text, setText] = useState("");
-  useEffect(() => setText(""), [folder]);
+  const [text, setText] = useState(folder.search.value);
+  useEffect(() => setText(folder.search.value), [folder]);
   useEffect(() => {
     if (text === folder.search.value) return;
     const timer = setTimeout(() => folder.find(text), TYPING);
@@ -235,9 +251,9 @@ function Interrupted() {
   );
 }
 
+/** Takes the place of the tools, so that nothing below moves. */
 function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): void }) {
   const chosen = folder.chosen();
-  if (chosen.length === 0) return null;
   return (
     <div class="selection" role="toolbar" aria-label={tn("drive.selected", chosen.length)}>
       <button
@@ -249,26 +265,33 @@ function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): v
         <Icon name="close" />
       </button>
       <span aria-live="polite">{tn("drive.selected", chosen.length)}</span>
-      <button type="button" class="quiet" onClick={() => save(chosen)}>
-        <Icon name="download" />
-        <span class="long">{t("drive.download")}</span>
-      </button>
-      <button
-        type="button"
-        class="quiet"
-        onClick={() => setOpen({ what: "move", entries: chosen })}
-      >
-        <Icon name="move" />
-        <span class="long">{t("drive.move")}</span>
-      </button>
-      <button
-        type="button"
-        class="quiet danger-text"
-        onClick={() => setOpen({ what: "delete", entries: chosen })}
-      >
-        <Icon name="trash" />
-        <span class="long">{t("drive.delete")}</span>
-      </button>
+      <Tool icon="download" text={t("drive.download")} run={() => save(chosen)} />
+      <Tool
+        icon="move"
+        text={t("drive.move")}
+        run={() => setOpen({ what: "move", entries: chosen })}
+      />
+      <Tool
+        icon="trash"
+        text={t("drive.delete")}
+        danger
+        run={() => setOpen({ what: "delete", entries: chosen })}
+      />
     </div>
+  );
+}
+
+/** A button whose text gives way to its icon where there is no room. */
+function Tool(props: { icon: IconName; text: string; danger?: boolean; run(): void }) {
+  return (
+    <button
+      type="button"
+      class={props.danger ? "quiet danger-text" : "quiet"}
+      aria-label={props.text}
+      onClick={props.run}
+    >
+      <Icon name={props.icon} />
+      <span class="long">{props.text}</span>
+    </button>
   );
 }

@@ -17,8 +17,7 @@ const ROW = 64;
 /** What happens with the files on their way. It stays out of the way until there are some. */
 export function UploadPanel() {
   const [open, setOpen] = useState(true);
-  // Follows the engine, which is no signal itself: there may be thousands of items.
-  void engineTick.value;
+  followEngine();
   const items = engine.items;
   if (items.length === 0) return null;
   const totals = engine.totals(performance.now());
@@ -69,6 +68,14 @@ export function UploadPanel() {
   );
 }
 
+/**
+ * The engine changes its items in place, because there may be thousands of them: whoever shows one
+ * draws it anew at every tick.
+ */
+function followEngine(): void {
+  void engineTick.value;
+}
+
 function headline({ live, failed, conflicts, paused, done }: Totals): string {
   if (live > 0) return tn("upload.working", live);
   if (failed + conflicts > 0) return tn("upload.needs", failed + conflicts);
@@ -111,6 +118,7 @@ function Do({ text, run }: { text: Key; run(): void }) {
 }
 
 function Row({ item }: { item: Item }) {
+  followEngine();
   const name = nameOf(item.path);
   const label = plain(name);
   const bar = item.state === "hashing" || item.state === "sending" || item.state === "finishing";
@@ -172,6 +180,7 @@ function Small({ icon, label, run }: { icon: IconName; label: string; run(): voi
 }
 
 function Badge({ item }: { item: Item }) {
+  followEngine();
   const icons: Partial<Record<Item["state"], IconName>> = {
     done: item.instant ? "bolt" : "check",
     failed: "alert",
@@ -182,6 +191,7 @@ function Badge({ item }: { item: Item }) {
 }
 
 function Status({ item }: { item: Item }) {
+  followEngine();
   const parts: string[] = [];
   if (item.state === "failed") return <p class="field-error">{wordsFor(item.error)}</p>;
   parts.push(item.state === "done" && item.instant ? t("state.instant") : t(`state.${item.state}`));
@@ -196,6 +206,7 @@ function Status({ item }: { item: Item }) {
 }
 
 function Conflict({ item }: { item: Item }) {
+  followEngine();
   const [all, setAll] = useState(false);
   const many = engine.items.filter((other) => other.state === "conflict").length > 1;
   return (

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Upload } from "../../api/types";
-import { bytes, date, plain } from "../../app/format";
+import { bytes, day, plain } from "../../app/format";
 import { api, engine, refreshUnfinished, unfinished } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t } from "../../i18n";
@@ -75,7 +75,7 @@ function Row({ upload }: { upload: Upload }) {
         <Name name={name} />
         <p class="muted">
           <Name name={parentOf(upload.path)} /> · {state(upload)} ·{" "}
-          {t("unfinished.expires", { date: date(upload.expires_at) })}
+          {t("unfinished.expires", { date: day(upload.expires_at) })}
         </p>
         {usable && <Progress value={upload.received} max={upload.size} label={label} />}
       </div>
