@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { ProxyOptions } from "vite";
 import { defineConfig } from "vitest/config";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -9,8 +10,19 @@ const server = process.env.CLOUDSTORE_SERVER ?? "http://127.0.0.1:8080";
 /** One file for every way the app is served, so that tests run under the policy of production. */
 const policy = readFileSync(here("csp.txt"), "utf8").trim();
 
-const proxy = Object.fromEntries(
-  ["/api", "/files", "/dav"].map((path) => [path, { target: server, changeOrigin: true }]),
+const proxy: Record<string, ProxyOptions> = Object.fromEntries(
+  ["/api", "/files", "/dav"].map((path) => [
+    path,
+    {
+      target: server,
+      changeOrigin: true,
+      // As gateways answer for a server that is away; Vite would say 500.
+      configure: (proxy) =>
+        proxy.on("error", (_error, _request, response) => {
+          if ("writeHead" in response && !response.headersSent) response.writeHead(502).end();
+        }),
+    },
+  ]),
 );
 
 export default defineConfig({

@@ -2,6 +2,7 @@
 //
 //   CLOUDSTORE_BIN   program of the server (../target/release/cloudstore)
 //   CLOUDSTORE_WEB   address that serves the app already; else dist/ is served by Vite's preview
+//   CLOUDSTORE_PORT  the server's port (any), for a gateway that serves CLOUDSTORE_WEB
 //   CHROMIUM         browser (/usr/bin/chromium)
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +15,7 @@ import { chromium } from "playwright-core";
 import { preview } from "vite";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const program = process.env.CLOUDSTORE_BIN ?? join(root, "../target/release/cloudstore");
+export const program = process.env.CLOUDSTORE_BIN ?? join(root, "../target/release/cloudstore");
 
 /** Milliseconds within which something is expected to happen. */
 export const PATIENCE = 20_000;
@@ -53,7 +54,7 @@ export class Server {
 }
 
 export async function open() {
-  const server = new Server(await freePort());
+  const server = new Server(Number(process.env.CLOUDSTORE_PORT) || (await freePort()));
   await server.start();
   let app = { url: process.env.CLOUDSTORE_WEB ?? server.url, close: async () => {} };
   if (!process.env.CLOUDSTORE_WEB && !(await servesApp(server.url))) app = await serveDist(server);
@@ -142,7 +143,11 @@ export async function drop(page, tree) {
             name,
             isFile: true,
             isDirectory: false,
-            file: (resolve) => resolve(new File([node], name, { lastModified: 1_700_000_000_000 })),
+            // Browsers read the entry elsewhere and answer in a task of its own.
+            file: (resolve) =>
+              setTimeout(() =>
+                resolve(new File([node], name, { lastModified: 1_700_000_000_000 })),
+              ),
           }
         : {
             name,

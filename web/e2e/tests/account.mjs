@@ -39,7 +39,7 @@ export async function tokensAreShownOnceAndRevoked({ browser, url, username }) {
   await page.goto(`${url}/account`);
   await page.getByLabel("What it is for").fill("camera \u202Eelif");
   await page.getByRole("button", { name: "Create token" }).click();
-  const secret = (await page.locator(".secret code").innerText()).replace(/^New token:\s*/, "");
+  const secret = (await page.locator(".secret code").textContent()).replace(/^New token:\s*/, "");
   const me = () => fetch(`${url}/api/v1/me`, { headers: { Authorization: `Bearer ${secret}` } });
   assert.equal((await me()).status, 200);
   await page.getByRole("button", { name: /^Revoke/ }).click();
@@ -78,7 +78,7 @@ export async function anEndedSessionReturnsToSignInAndGoesOn({ browser, url, use
   await page.reload();
   await page.getByText("Your session has ended.").waitFor();
   await page.getByLabel("Password", { exact: true }).fill(password);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
   return page;
 }

@@ -58,6 +58,7 @@ export const en = {
   "drive.selected.other": "{n} selected",
   "drive.clear": "Clear selection",
   "drive.actions": "Actions for {name}",
+  "drive.actionsColumn": "Actions",
   "drive.open": "Open",
   "drive.preview": "Preview",
   "drive.download": "Download",

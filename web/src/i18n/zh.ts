@@ -59,6 +59,7 @@ export const zh: Record<Key, string> = {
   "drive.selected.other": "已选择 {n} 项",
   "drive.clear": "清除选择",
   "drive.actions": "{name} 的操作",
+  "drive.actionsColumn": "操作",
   "drive.open": "打开",
   "drive.preview": "预览",
   "drive.download": "下载",

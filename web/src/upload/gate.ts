@@ -10,6 +10,7 @@ const FOREVER = Number.POSITIVE_INFINITY;
 export class Gate {
   /** Told whenever the server goes away or comes back. */
   onChange: (away: boolean) => void = () => {};
+  private troubled = 0;
   private closed: { until: Promise<void>; hurry: () => void } | undefined;
   private readonly ask: () => Promise<boolean>;
 
@@ -19,7 +20,19 @@ export class Gate {
   }
 
   get away(): boolean {
-    return this.closed !== undefined;
+    return this.closed !== undefined || this.troubled > 0;
+  }
+
+  /** Waits because a part of the server is away; others may fare better and need not. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    this.troubled += 1;
+    if (this.troubled === 1) this.onChange(this.away);
+    try {
+      await pause(ms, signal);
+    } finally {
+      this.troubled -= 1;
+      if (this.troubled === 0) this.onChange(this.away);
+    }
   }
 
   /** Returns once the server is there. */
@@ -32,7 +45,7 @@ export class Gate {
   close(): void {
     if (this.closed) return;
     let hurry = () => {};
-    const until = this.wait((wake) => {
+    const until = this.reopen((wake) => {
       hurry = wake;
     }).finally(() => {
       this.closed = undefined;
@@ -47,7 +60,7 @@ export class Gate {
     this.closed?.hurry();
   }
 
-  private async wait(onWait: (wake: () => void) => void): Promise<void> {
+  private async reopen(onWait: (wake: () => void) => void): Promise<void> {
     const backoff = new Backoff(FOREVER);
     do {
       await new Promise<void>((resolve) => {

@@ -40,7 +40,7 @@ export async function steady<T>(
       const away = isAway(error.status);
       const wait = (away ? patience : backoff).next(error.retryAfter);
       if (wait === undefined) throw error;
-      await pause(wait, signal);
+      await (away ? gate.wait(wait, signal) : pause(wait, signal));
     }
   }
 }

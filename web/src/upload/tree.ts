@@ -52,43 +52,56 @@ export function entriesOf(items: DataTransferItemList): (TreeEntry | File)[] {
 /** Reads the whole tree below some entries. */
 export async function readTree(roots: (TreeEntry | File)[]): Promise<Drop> {
   const drop: Drop = { files: [], emptyFolders: [], unreadable: [] };
-  const folders: { entry: TreeEntry; relative: string; depth: number }[] = [];
-  for (const root of roots) {
-    if (root instanceof File) drop.files.push({ file: root, relative: root.name });
-    else if (root.isDirectory) folders.push({ entry: root, relative: root.name, depth: 1 });
-    else await addFile(root, root.name, drop);
-  }
+  const folders: Place[] = [];
+  await sort(roots, { relative: "", depth: 0 }, folders, drop);
   while (folders.length > 0) {
     const some = folders.splice(0, READERS);
-    const read = await Promise.all(some.map((folder) => childrenOf(folder.entry)));
-    for (const [index, children] of read.entries()) {
-      const folder = some[index];
-      if (!folder) continue;
-      if (!children || folder.depth >= MAX_DEPTH) {
-        drop.unreadable.push(folder.relative);
-        continue;
-      }
-      if (children.length === 0) drop.emptyFolders.push(folder.relative);
-      for (const child of children) {
-        const relative = `${folder.relative}/${child.name}`;
-        if (child.isDirectory) folders.push({ entry: child, relative, depth: folder.depth + 1 });
-        else await addFile(child, relative, drop);
-      }
+    const read = await Promise.all(some.map(({ entry }) => entry && childrenOf(entry)));
+    for (const [index, folder] of some.entries()) {
+      const children = read[index];
+      if (!children || folder.depth > MAX_DEPTH) drop.unreadable.push(folder.relative);
+      else if (children.length === 0) drop.emptyFolders.push(folder.relative);
+      else await sort(children, folder, folders, drop);
     }
   }
   return drop;
 }
 
-async function addFile(entry: TreeEntry, relative: string, drop: Drop): Promise<void> {
-  try {
-    const file = await new Promise<File>((resolve, reject) => {
-      if (entry.file) entry.file(resolve, reject);
-      else reject(new Error("not a file"));
-    });
-    drop.files.push({ file, relative });
-  } catch {
-    drop.unreadable.push(relative);
+interface Place {
+  entry?: TreeEntry;
+  relative: string;
+  depth: number;
+}
+
+/** Files into the drop, folders into the queue. */
+async function sort(
+  entries: (TreeEntry | File)[],
+  inside: Place,
+  folders: Place[],
+  drop: Drop,
+): Promise<void> {
+  const files = entries.map((entry) => {
+    const relative = inside.relative === "" ? entry.name : `${inside.relative}/${entry.name}`;
+    if (!(entry instanceof File) && entry.isDirectory) {
+      folders.push({ entry, relative, depth: inside.depth + 1 });
+      return undefined;
+    }
+    return { relative, file: entry instanceof File ? entry : fileOf(entry) };
+  });
+  for (const found of files) {
+    if (!found) continue;
+    const file = await found.file;
+    if (file) drop.files.push({ file, relative: found.relative });
+    else drop.unreadable.push(found.relative);
   }
+}
+
+/** The file of an entry; `undefined` when it cannot be read. */
+function fileOf(entry: TreeEntry): Promise<File | undefined> {
+  return new Promise((resolve) => {
+    if (entry.file) entry.file(resolve, () => resolve(undefined));
+    else resolve(undefined);
+  });
 }
 
 /** All of a folder's entries; `undefined` when it cannot be read. */

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Entry, SortKey } from "../../api/types";
 import { bytes, date, fullDate, plain } from "../../app/format";
 import { driveUrl } from "../../app/router";
@@ -37,7 +37,7 @@ export function List({ folder, actions }: Props) {
   const focused = folder.focused.value;
   const keyboard = useRef(false);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!keyboard.current) return;
     keyboard.current = false;
     grid.current?.querySelector<HTMLElement>(`[aria-rowindex="${focused + 2}"]`)?.focus();
@@ -122,7 +122,9 @@ function Head({ folder }: { folder: Folder }) {
       <Column folder={folder} sort="name" text="drive.name" />
       <Column folder={folder} sort="size" text="drive.size" />
       <Column folder={folder} sort="modified" text="drive.modified" />
-      <div role="columnheader" class="cell actions" aria-label={t("drive.actions", { name: "" })} />
+      <div role="columnheader" class="cell actions">
+        <span class="unseen">{t("drive.actionsColumn")}</span>
+      </div>
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, type IconName } from "./icons";
 
 export interface MenuEntry {
@@ -27,7 +27,8 @@ export function Menu({ label, entries, class: extra = "", children, tabIndex }: 
   const list = useRef<HTMLDivElement>(null);
   const id = useId();
 
-  useEffect(() => {
+  // Before anything is drawn: the next key may come at once, and belongs to the menu.
+  useLayoutEffect(() => {
     if (!open) return;
     const menu = list.current;
     const anchor = button.current;
