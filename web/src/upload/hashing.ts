@@ -3,8 +3,10 @@ import { createBLAKE3, type IHasher } from "hash-wasm";
 import type { Challenge } from "../api/types";
 import { Unreadable } from "./hashing-errors";
 
-/** Bytes read at a time. Two such pieces are in memory: one is hashed while the next is read. */
-const PIECE = 4 << 20;
+/** Bytes read at a time: each read is a journey to another process, so it has to be worth it. */
+const PIECE = 8 << 20;
+/** Pieces being read while one is hashed. With one alone the reads are slower than the hash. */
+const READ_AHEAD = 2;
 /** The state is kept every so many bytes: about a second of work is lost by a crash. */
 const KEEP_EVERY = 512 << 20;
 /** Hashing shorter files again costs less than remembering them is worth. */
@@ -83,10 +85,20 @@ async function hashWith(
 ): Promise<string> {
   let offset = takeUp(hasher, known);
   let kept = offset;
-  let coming = read(file, offset);
-  while (offset < file.size) {
-    const piece = await coming;
-    coming = read(file, offset + piece.length);
+  const coming: Promise<Uint8Array>[] = [];
+  let asked = offset;
+  const ask = () => {
+    if (asked >= file.size) return;
+    const piece = read(file, asked);
+    // Whoever awaits it learns of its failure; when another one failed first, nobody does.
+    piece.catch(() => {});
+    coming.push(piece);
+    asked += PIECE;
+  };
+  for (let ahead = 0; ahead <= READ_AHEAD; ahead++) ask();
+  for (let next = coming.shift(); next; next = coming.shift()) {
+    const piece = await next;
+    ask();
     hasher.update(piece);
     offset += piece.length;
     options.onProgress?.(offset);
@@ -95,12 +107,8 @@ async function hashWith(
       await memory.put(keyOf(file), { hashed: offset, state: hasher.save(), sample });
       kept = offset;
     }
-    if (stopped) {
-      coming.catch(() => {});
-      throw new Stopped();
-    }
+    if (stopped) throw new Stopped();
   }
-  await coming;
   const digest = hasher.digest();
   await memory?.put(keyOf(file), { hashed: file.size, digest, sample });
   return digest;
