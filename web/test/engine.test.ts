@@ -1,6 +1,8 @@
 import { blake3 } from "hash-wasm";
 import { describe, expect, it } from "vitest";
 import { NetworkError } from "../src/api/error";
+import { Engine } from "../src/upload/engine";
+import type { Hasher } from "../src/upload/hasher";
 import { Changed, type Item } from "../src/upload/item";
 import {
   CHUNK,
@@ -9,6 +11,7 @@ import {
   FakeMemory,
   FakeServer,
   fileOf,
+  hasher,
   problem,
   settled,
   until,
@@ -268,7 +271,7 @@ describe("the user", () => {
     engine.pause(item);
     release();
     const [left] = server.open.keys();
-    memory.set(left ?? "", { digest: "another" });
+    memory.set(left ?? "", { digest: "another", key: "" });
     const again = engineOf(server, memory);
     again.setUnfinished([server.view(left ?? "")]);
     const other = content(10 * CHUNK, 5);
@@ -313,5 +316,107 @@ describe("the user", () => {
     await settled([item]);
     expect(item.state).toBe("done");
     await until(() => server.open.size === 0, "the forgotten upload to go");
+  });
+});
+
+describe("a large file", () => {
+  /** Everything above a few chunks is large here. */
+  const LARGE = 4 * CHUNK;
+
+  /** Hashing ends when it is told to. */
+  const heldHash = () => {
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const slow: Hasher = {
+      ...hasher,
+      hash: async (file, signal, onBytes) => {
+        await held;
+        return hasher.hash(file, signal, onBytes);
+      },
+    };
+    return { slow, release };
+  };
+
+  it("is sent while it is being hashed", async () => {
+    const server = new FakeServer();
+    const { slow, release } = heldHash();
+    const engine = new Engine(server, slow, new FakeMemory().port, LARGE);
+    const bytes = content(9 * CHUNK);
+    const items = engine.add([{ file: fileOf(bytes), path: "/f" }]);
+    await until(() => one(items).sent === bytes.length, "every byte to be sent");
+    expect(one(items).state).toBe("sending");
+    expect(server.log.some((line) => line.startsWith("complete"))).toBe(false);
+    release();
+    await settled(items);
+    expect(one(items).state).toBe("done");
+    expect(server.files.get("/f")).toEqual(bytes);
+    expect(server.log.filter((line) => line.startsWith("create"))).toHaveLength(1);
+  });
+
+  it("stops being sent when the server turns out to have it", async () => {
+    const server = new FakeServer();
+    const bytes = content(40 * CHUNK);
+    server.foreign.set(await blake3(bytes), bytes);
+    const { slow, release } = heldHash();
+    server.trouble = (call) => {
+      if (call.endsWith("/4")) release();
+      // Whatever comes later is in the air for as long as it takes.
+      return /chunk .*\/([5-9]|\d\d)$/.test(call) ? new Promise<void>(() => {}) : undefined;
+    };
+    const engine = new Engine(server, slow, new FakeMemory().port, LARGE);
+    const sent = server.putChunk.bind(server);
+    server.putChunk = (id, index, body, signal) =>
+      Promise.race([
+        sent(id, index, body, signal),
+        new Promise<never>((_, reject) => {
+          signal.addEventListener("abort", () => reject(signal.reason));
+        }),
+      ]);
+    const items = engine.add([{ file: fileOf(bytes), path: "/f" }]);
+    await settled(items);
+    expect(one(items)).toMatchObject({ state: "done", instant: true });
+    await until(() => server.open.size === 0, "the upload under way to be cancelled");
+  });
+
+  it("that changed meanwhile does not stay", async () => {
+    const server = new FakeServer();
+    const engine = engineOf(server, new FakeMemory(), 10);
+    const items = engine.add([{ file: new Changing([content(10)], "f"), path: "/f" }]);
+    await settled(items);
+    expect(one(items).error).toBeInstanceOf(Changed);
+    expect(server.files.size).toBe(0);
+  });
+
+  it("that is there already is no conflict", async () => {
+    const server = new FakeServer();
+    const bytes = content(9 * CHUNK);
+    await server.hold("/f", bytes);
+    await server.hold("/g", content(5));
+    const engine = engineOf(server, new FakeMemory(), LARGE);
+    const items = engine.add([
+      { file: fileOf(bytes), path: "/f" },
+      { file: fileOf(content(9 * CHUNK, 3)), path: "/g" },
+    ]);
+    await settled(items);
+    expect(items.map((item) => item.state)).toEqual(["done", "conflict"]);
+  });
+
+  it("is paused with its hash, and goes on", async () => {
+    const server = new FakeServer();
+    const { slow, release } = heldHash();
+    const engine = new Engine(server, slow, new FakeMemory().port, LARGE);
+    const bytes = content(9 * CHUNK);
+    const items = engine.add([{ file: fileOf(bytes), path: "/f" }]);
+    await until(() => one(items).sent > 0);
+    engine.pause(one(items));
+    release();
+    await until(() => server.inFlight === 0);
+    engine.resume(one(items));
+    await settled(items);
+    expect(one(items).state).toBe("done");
+    expect(server.files.get("/f")).toEqual(bytes);
+    expect(server.log.filter((line) => line.startsWith("create"))).toHaveLength(1);
   });
 });

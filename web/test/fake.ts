@@ -2,7 +2,7 @@
 import { blake3 } from "hash-wasm";
 import { ApiError, NetworkError } from "../src/api/error";
 import type { Created, CreateUpload, FileEntry, Run, Upload } from "../src/api/types";
-import { Engine, type UploadMemory } from "../src/upload/engine";
+import { Engine, type KnownUpload, type UploadMemory } from "../src/upload/engine";
 import type { Hasher } from "../src/upload/hasher";
 import { hashFile, prove } from "../src/upload/hashing";
 import type { Item } from "../src/upload/item";
@@ -128,6 +128,12 @@ export class FakeServer implements Server {
     });
   }
 
+  async remove(path: string, digest: string): Promise<void> {
+    await this.call("remove", path);
+    const found = this.files.get(path);
+    if (found && (await blake3(found)) === digest) this.files.delete(path);
+  }
+
   /** The account has this file. */
   async hold(path: string, bytes: Uint8Array): Promise<void> {
     await this.store(path, bytes, false);
@@ -206,7 +212,7 @@ export const hasher: Hasher = {
   prove,
 };
 
-export class FakeMemory extends Map<string, { digest: string }> {
+export class FakeMemory extends Map<string, KnownUpload> {
   readonly port: UploadMemory = {
     get: async (id) => this.get(id),
     put: async (id, value) => void this.set(id, value),
@@ -232,8 +238,8 @@ export function fileOf(bytes: Uint8Array<ArrayBuffer>, name = "f"): File {
   return new File([bytes], name, { lastModified: 1_000 });
 }
 
-export function engineOf(server: Server, memory = new FakeMemory()): Engine {
-  return new Engine(server, hasher, memory.port);
+export function engineOf(server: Server, memory = new FakeMemory(), sideBySide?: number): Engine {
+  return new Engine(server, hasher, memory.port, sideBySide);
 }
 
 /** Returns once an item, or all of them, is in one of these states. */

@@ -22,6 +22,7 @@ import type {
 interface Options {
   body?: unknown;
   signal?: AbortSignal | undefined;
+  headers?: Record<string, string>;
   /** Without credentials. */
   open?: boolean;
 }
@@ -105,6 +106,12 @@ export class Api {
     return this.call("POST", "/api/v1/changes", { body: { changes } });
   }
 
+  /** Deletes a file, unless its content is another one by now. */
+  removeIf(path: string, blake3: string): Promise<void> {
+    const headers = { "If-Match": `"${blake3}"` };
+    return this.call("DELETE", `/api/v1/files${encodePath(path)}`, { headers });
+  }
+
   uploads(): Promise<{ uploads: Upload[] }> {
     return this.call("GET", "/api/v1/uploads");
   }
@@ -167,9 +174,10 @@ export class Api {
   }
 
   private async call<T>(method: string, url: string, options: Options = {}): Promise<T> {
-    const init: RequestInit = { method, signal: options.signal ?? null };
+    const headers = new Headers(options.headers);
+    const init: RequestInit = { method, headers, signal: options.signal ?? null };
     if (options.body !== undefined) {
-      init.headers = { "Content-Type": "application/json" };
+      headers.set("Content-Type", "application/json");
       init.body = JSON.stringify(options.body);
     }
     const response = options.open ? await this.reach(url, init) : await this.authorized(url, init);

@@ -4,12 +4,14 @@
  * `File` is a reference, and bodies are slices that the browser reads while it sends them.
  */
 import { ApiError, NetworkError } from "../api/error";
-import type { Created, OnConflict, Upload } from "../api/types";
+import type { Created, FileEntry, OnConflict, Upload } from "../api/types";
 import { Gate } from "./gate";
 import type { Hasher } from "./hasher";
-import { Changed, type Item } from "./item";
+import { Unreadable } from "./hashing-errors";
+import { Changed, type Item, keyOf } from "./item";
 import { type Context, deliver, entryOf, isConflict, PARALLEL_CHUNKS } from "./send";
 import type { Server } from "./server";
+import { deliverWhileHashing } from "./side";
 import { Slots } from "./slots";
 import { SpeedMeter } from "./speed";
 import { accepts, type Event, isLive, isOver, next } from "./state";
@@ -31,10 +33,22 @@ const AHEAD = 2 * BATCH;
  */
 const BATCHED_BELOW = 8 << 20;
 
+/**
+ * From this size on files are sent while they are being hashed. Shorter ones are hashed in less
+ * than a second, and are more often what the server has already.
+ */
+const SIDE_BY_SIDE = 64 << 20;
+
+/** What an upload is of: the hash, or as long as that is not known, name, size and time. */
+export interface KnownUpload {
+  digest?: string | undefined;
+  key: string;
+}
+
 /** Uploads of this browser, by id: a later visit can tell whether it has the right file. */
 export interface UploadMemory {
-  get(id: string): Promise<{ digest: string } | undefined>;
-  put(id: string, value: { digest: string }): Promise<void>;
+  get(id: string): Promise<KnownUpload | undefined>;
+  put(id: string, value: KnownUpload): Promise<void>;
   delete(id: string): Promise<void>;
 }
 
@@ -72,6 +86,7 @@ export class Engine {
   /** A file has arrived. */
   onDone: (item: Item) => void = () => {};
 
+  private readonly sideBySide: number;
   private readonly server: Server;
   private readonly hasher: Hasher;
   private readonly memory: UploadMemory;
@@ -90,7 +105,8 @@ export class Engine {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private nextId = 1;
 
-  constructor(server: Server, hasher: Hasher, memory: UploadMemory) {
+  constructor(server: Server, hasher: Hasher, memory: UploadMemory, sideBySide = SIDE_BY_SIDE) {
+    this.sideBySide = sideBySide;
     this.server = server;
     this.hasher = hasher;
     this.memory = memory;
@@ -163,11 +179,7 @@ export class Engine {
     if (!accepts(item.state, "cancel")) return;
     this.on(item, "cancel");
     this.stop(item);
-    const id = item.upload;
-    if (!id) return;
-    this.forget(item, id);
-    // If the server is away, it expires by itself.
-    void this.server.cancel(id).catch(() => {});
+    this.abandon(item);
   }
 
   /** Decides a conflict; `always` decides all of them, now and later. */
@@ -256,6 +268,7 @@ export class Engine {
       if (!item) break;
       if (item.state !== "waiting") continue;
       if (item.digest !== undefined) this.route(item);
+      else if (this.goesSideBySide(item)) void this.sendWhileHashing(item);
       else void this.hash(item);
     }
     this.ask();
@@ -268,10 +281,29 @@ export class Engine {
     this.changed();
   }
 
+  private goesSideBySide(item: Item): boolean {
+    // What takes the place of another file must be known to be right before it does.
+    if (item.size < this.sideBySide || item.rule === "replace" || item.upload) return false;
+    if (this.unfinished.get(item.path)?.size === item.size) return false;
+    return this.sending < FILES_AT_ONCE && this.ready.length === 0;
+  }
+
   private async hash(item: Item): Promise<void> {
-    this.hashing += 1;
     this.on(item, "start");
     const signal = this.start(item);
+    try {
+      await this.digestOf(item, signal);
+      if (!signal.aborted) await this.findUnfinished(item);
+      if (!signal.aborted && item.state === "hashing") this.route(item);
+    } catch (error) {
+      if (!signal.aborted) this.fail(item, error);
+    } finally {
+      this.pump();
+    }
+  }
+
+  private async digestOf(item: Item, signal: AbortSignal): Promise<string> {
+    this.hashing += 1;
     try {
       const digest = await this.hasher.hash(item.file, signal, (bytes) => {
         item.hashed = bytes;
@@ -280,14 +312,19 @@ export class Engine {
       // Paused at the last moment: the work is not lost.
       item.digest = digest;
       item.hashed = item.size;
-      if (!signal.aborted) await this.findUnfinished(item);
-      if (!signal.aborted && item.state === "hashing") this.route(item);
-    } catch (error) {
-      if (!signal.aborted) this.fail(item, error);
+      return digest;
     } finally {
       this.hashing -= 1;
-      this.pump();
     }
+  }
+
+  private async sendWhileHashing(item: Item): Promise<void> {
+    this.on(item, "start");
+    const signal = this.start(item);
+    const hash = this.digestOf(item, signal);
+    // The place of the hash is free before the file has arrived.
+    hash.then(() => this.pump()).catch(() => {});
+    await this.bring(item, signal, () => deliverWhileHashing(this.context, item, hash, signal));
   }
 
   /** Goes on with an upload of an earlier visit if it is, as far as can be told, of this file. */
@@ -295,7 +332,8 @@ export class Engine {
     const left = this.unfinished.get(item.path);
     if (!left || left.size !== item.size || item.upload) return;
     const known = await this.memory.get(left.id);
-    if (known && known.digest !== item.digest) return;
+    const same = known?.digest ? known.digest === item.digest : known?.key === keyOf(item.file);
+    if (known && !same) return;
     item.upload = left.id;
     this.unfinished.delete(item.path);
   }
@@ -355,11 +393,18 @@ export class Engine {
 
   private async send({ item, turn, created }: Work): Promise<void> {
     if (item.state !== "asking" || item.turn !== turn) return;
-    this.sending += 1;
     const signal = this.start(item);
+    await this.bring(item, signal, () => deliver(this.context, item, created, signal));
+  }
+
+  private async bring(
+    item: Item,
+    signal: AbortSignal,
+    delivery: () => Promise<FileEntry>,
+  ): Promise<void> {
+    this.sending += 1;
     try {
-      const file = await deliver(this.context, item, created, signal);
-      item.result = file;
+      item.result = await delivery();
       item.sent = item.size;
       this.on(item, "complete");
       this.onDone(item);
@@ -382,6 +427,16 @@ export class Engine {
     }
     item.error = error;
     this.on(item, "fail");
+    // What was sent is of no content that exists any more.
+    if (error instanceof Changed || error instanceof Unreadable) this.abandon(item);
+  }
+
+  /** Frees what the server has of it. If the server is away, it expires by itself. */
+  private abandon(item: Item): void {
+    const id = item.upload;
+    if (!id) return;
+    this.forget(item, id);
+    void this.server.cancel(id).catch(() => {});
   }
 
   private start(item: Item): AbortSignal {
@@ -410,9 +465,9 @@ export class Engine {
 
   private remember(item: Item, upload: Upload): void {
     item.upload = upload.id;
-    const digest = item.digest;
     // Small files are hashed again in no time, and there may be thousands of them.
-    if (digest && item.size >= BATCHED_BELOW) void this.memory.put(upload.id, { digest });
+    if (item.size < BATCHED_BELOW) return;
+    void this.memory.put(upload.id, { digest: item.digest, key: keyOf(item.file) });
   }
 
   private forget(item: Item, id: string): void {

@@ -2,6 +2,7 @@
 import { createBLAKE3, type IHasher } from "hash-wasm";
 import type { Challenge } from "../api/types";
 import { Unreadable } from "./hashing-errors";
+import { keyOf } from "./item";
 
 /** Bytes read at a time: each read is a journey to another process, so it has to be worth it. */
 const PIECE = 8 << 20;
@@ -44,11 +45,6 @@ export interface HashOptions {
 
 /** Thrown when `isStopped` says so. */
 export class Stopped extends Error {}
-
-/** What a file is remembered by. */
-export function keyOf(file: File): string {
-  return `${file.size}|${file.lastModified}|${file.name}`;
-}
 
 /** The file's BLAKE3 in hexadecimal digits. */
 export async function hashFile(file: File, options: HashOptions = {}): Promise<string> {

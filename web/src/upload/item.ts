@@ -53,3 +53,8 @@ export class Endless extends Error {
     this.name = "Endless";
   }
 }
+
+/** What a file is remembered by. */
+export function keyOf(file: File): string {
+  return `${file.size}|${file.lastModified}|${file.name}`;
+}

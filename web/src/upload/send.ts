@@ -57,16 +57,16 @@ export async function deliver(
 }
 
 /** The upload is not there any more, or not what it seemed; a new one may do. */
-function startsOver(error: unknown): boolean {
+export function startsOver(error: unknown): boolean {
   if (error instanceof AskAgain) return true;
   const gone = ["upload-gone", "upload-lost", "chunk-conflict", "not-found"];
   return error instanceof ApiError && gone.includes(error.slug);
 }
 
-class Delivery {
-  private readonly context: Context;
-  private readonly item: Item;
-  private readonly signal: AbortSignal;
+export class Delivery {
+  readonly context: Context;
+  readonly item: Item;
+  readonly signal: AbortSignal;
 
   constructor(context: Context, item: Item, signal: AbortSignal) {
     this.context = context;
@@ -118,7 +118,7 @@ class Delivery {
   }
 
   /** The file, or nothing if the server does not accept the proof: then the content is sent. */
-  private async prove(challenge: Challenge, id: string): Promise<FileEntry | undefined> {
+  async prove(challenge: Challenge, id: string): Promise<FileEntry | undefined> {
     const { context, item, signal } = this;
     context.on(item, "prove");
     try {
@@ -149,7 +149,7 @@ class Delivery {
         await context.gate.pass(signal);
         return context.server.putContent(target, body, signal);
       });
-      return this.checked(file);
+      return await this.checked(file);
     } catch (error) {
       signal.throwIfAborted();
       progress.flight(0, 0);
@@ -165,26 +165,31 @@ class Delivery {
 
   /** Sends what is missing of an upload and completes it. */
   private async sendChunks(upload: Upload): Promise<FileEntry> {
-    const { context, item, signal } = this;
-    context.on(item, "send");
-    if (upload.size !== item.size) {
+    this.context.on(this.item, "send");
+    if (upload.size !== this.item.size) {
       await this.giveUp();
       throw new Changed();
     }
-    let missing = upload.missing;
+    return this.finish(upload, this.sendMissing(upload, upload.missing));
+  }
+
+  /** Completes an upload once what was missing of it has been sent. */
+  async finish(upload: Upload, sending: Promise<void>): Promise<FileEntry> {
+    const { context, item, signal } = this;
+    let sent = sending;
     for (let round = 0; round < ROUNDS; round++) {
-      await this.sendMissing(upload, missing);
+      await sent;
       context.on(item, "sent");
       try {
         const file = await this.steady(() => context.server.complete(upload.id, signal));
         context.forget(item, upload.id);
-        return this.checked(file);
+        return await this.checked(file);
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof ApiError)) throw error;
         if (error.slug === "incomplete") {
-          missing = await this.stillMissing(upload.id);
           context.on(item, "send");
+          sent = this.stillMissing(upload.id).then((missing) => this.sendMissing(upload, missing));
           continue;
         }
         const settled = ["digest-mismatch", "name-conflict", "not-a-folder", "is-a-folder"];
@@ -201,14 +206,14 @@ class Delivery {
     return state.status === "uploading" ? state.missing : [];
   }
 
-  private async sendMissing(upload: Upload, missing: Run[]): Promise<void> {
+  async sendMissing(upload: Upload, missing: Run[], ended = this.signal): Promise<void> {
     const { item, context } = this;
     const left = missingBytes(missing, upload.size, upload.chunk_size);
     const progress = new Progress(context, item, upload.size - left);
     const chunks = chunksOf(missing, upload.size, upload.chunk_size);
     // The first chunk that fails for good ends the others.
     const failed = new AbortController();
-    const signal = AbortSignal.any([this.signal, failed.signal]);
+    const signal = AbortSignal.any([ended, failed.signal]);
     const lane = async () => {
       for (const chunk of chunks) {
         await this.sendChunk(upload.id, chunk, progress, signal);
@@ -246,7 +251,7 @@ class Delivery {
   }
 
   /** No content was sent, so the server's word is compared with what was hashed. */
-  private instant(file: FileEntry): FileEntry {
+  instant(file: FileEntry): FileEntry {
     if (!this.isSame(file)) throw new Differs();
     this.item.instant = true;
     this.item.sent = this.item.size;
@@ -254,8 +259,12 @@ class Delivery {
   }
 
   /** Compares what the server stored with what was hashed. */
-  private checked(file: FileEntry): FileEntry {
+  private async checked(file: FileEntry): Promise<FileEntry> {
     if (this.isSame(file)) return file;
+    // It was sent before its hash was known, so the server could not compare. Unless it took the
+    // place of something, nobody has seen it yet, and nobody shall.
+    const fresh = this.item.rule !== "replace";
+    if (fresh) await this.context.server.remove(file.path, file.blake3).catch(() => {});
     throw new Changed();
   }
 
@@ -263,7 +272,7 @@ class Delivery {
     return file.size === this.item.size && file.blake3 === this.item.digest;
   }
 
-  private steady<T>(request: () => Promise<T>): Promise<T> {
+  steady<T>(request: () => Promise<T>): Promise<T> {
     return steady(this.context.gate, this.signal, request);
   }
 }

@@ -10,6 +10,8 @@ export interface Server {
   status(id: string, signal: AbortSignal): Promise<UploadState>;
   complete(id: string, signal: AbortSignal): Promise<FileEntry>;
   cancel(id: string): Promise<void>;
+  /** Deletes a file if it still has this content. */
+  remove(path: string, blake3: string): Promise<void>;
   putChunk(id: string, index: number, body: Body, signal: AbortSignal): Promise<void>;
   putContent(target: Target, body: Body, signal: AbortSignal): Promise<FileEntry>;
   /** Does it answer? */
@@ -30,6 +32,7 @@ export function serverOf(api: Api): Server {
     status: (id, signal) => api.upload(id, signal),
     complete: (id, signal) => api.complete(id, signal),
     cancel: (id) => api.cancelUpload(id),
+    remove: (path, blake3) => api.removeIf(path, blake3),
     async putChunk(id, index, body, signal) {
       await put(api, `/api/v1/uploads/${encodeURIComponent(id)}/chunks/${index}`, body, signal);
     },

@@ -46,7 +46,8 @@ const WORKING = { pause: "paused", fail: "failed", cancel: "cancelled" } as cons
 const TABLE: Record<State, Partial<Record<Event, State>>> = {
   // A file whose hash is known from before goes straight to the question.
   waiting: { ...WORKING, start: "hashing", hashed: "asking" },
-  hashing: { ...WORKING, hashed: "asking" },
+  // Large files are sent while they are being hashed.
+  hashing: { ...WORKING, hashed: "asking", send: "sending" },
   asking: {
     ...WORKING,
     prove: "proving",
