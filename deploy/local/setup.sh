@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine does not have. Does nothing on a machine
 # that has it all, so every make target calls it.
-#   setup.sh build|check|test|stack|bench...
+#   setup.sh build|check|test|web|stack|bench...
 set -euo pipefail
 
 [ $# -gt 0 ] || set -- build
@@ -129,7 +129,9 @@ for need in "$@"; do
         build) ;;
         check) cargo_tool cargo-deny cargo-deny "$deny_version"; cargo_tool cargo-nextest cargo-nextest "$nextest_version" ;;
         # diffutils for the comparison of trees, mount for the full disk.
-        test) apt_install diffutils mount; cargo_tool cargo-nextest cargo-nextest "$nextest_version"; ensure_stack ;;
+        test) apt_install diffutils mount chromium fonts-noto-cjk; cargo_tool cargo-nextest cargo-nextest "$nextest_version"; ensure_stack ;;
+        # The browser that drives the web app; Node.js itself is up to the machine (web.sh).
+        web) apt_install chromium fonts-noto-cjk ;;
         stack) ensure_stack ;;
         bench) ensure_stack; ensure_rclone ;;
         *) say "setup.sh: unknown need '$need'"; exit 2 ;;

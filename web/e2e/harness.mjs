@@ -1,9 +1,10 @@
 // A server of its own, the app in front of it, and a browser.
 //
-//   CLOUDSTORE_BIN   program of the server (../target/release/cloudstore)
-//   CLOUDSTORE_WEB   address that serves the app already; else dist/ is served by Vite's preview
-//   CLOUDSTORE_PORT  the server's port (any), for a gateway that serves CLOUDSTORE_WEB
-//   CHROMIUM         browser (/usr/bin/chromium)
+//   CLOUDSTORE_E2E_URL      a running server, or gateway, with the app; else one is started
+//   CLOUDSTORE_E2E_PROGRAM  the program to start (../target/release/cloudstore)
+//   CHROMIUM                the browser (/usr/bin/chromium)
+//
+// A program that was built without the app gets Vite's preview of dist/ in front of it.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -15,7 +16,8 @@ import { chromium } from "playwright-core";
 import { preview } from "vite";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-export const program = process.env.CLOUDSTORE_BIN ?? join(root, "../target/release/cloudstore");
+export const program =
+  process.env.CLOUDSTORE_E2E_PROGRAM ?? join(root, "../target/release/cloudstore");
 
 /** Milliseconds within which something is expected to happen. */
 export const PATIENCE = 20_000;
@@ -54,10 +56,11 @@ export class Server {
 }
 
 export async function open() {
-  const server = new Server(Number(process.env.CLOUDSTORE_PORT) || (await freePort()));
-  await server.start();
-  let app = { url: process.env.CLOUDSTORE_WEB ?? server.url, close: async () => {} };
-  if (!process.env.CLOUDSTORE_WEB && !(await servesApp(server.url))) app = await serveDist(server);
+  const running = process.env.CLOUDSTORE_E2E_URL;
+  const server = running ? undefined : new Server(await freePort());
+  await server?.start();
+  let app = { url: running ?? server.url, close: async () => {} };
+  if (server && !(await servesApp(server.url))) app = await serveDist(server);
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -71,7 +74,7 @@ export async function open() {
   const close = async () => {
     await browser.close();
     await app.close();
-    await server.end();
+    await server?.end();
   };
   return { server, browser, url: app.url, close };
 }

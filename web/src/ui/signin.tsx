@@ -25,7 +25,8 @@ export function SignIn({ register }: { register: boolean }) {
       const other = username.toLowerCase() !== session.username.value.toLowerCase();
       if (other) startOver();
       await session.signIn(username, password);
-      if (!expired || other) go("/", true);
+      // Who came by a link stays where it leads.
+      if (expired && other) go("/", true);
       void refreshAccount();
       void refreshUnfinished().catch(() => {});
     } catch (problem) {

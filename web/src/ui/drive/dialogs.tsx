@@ -126,13 +126,25 @@ export function Remove({ entries, onClose, done }: EntriesProps) {
   );
 }
 
-/** Changes made in one call, all or none. */
+/** Changes made in one call, all or none; the server takes as many. */
 const CHANGES_AT_ONCE = 1_000;
+/** Characters of paths in one call: gateways take bodies of JSON up to 1 MiB. */
+const CHARACTERS_AT_ONCE = 200_000;
 
-export async function changeAll(changes: Parameters<typeof api.change>[0]): Promise<void> {
-  for (let at = 0; at < changes.length; at += CHANGES_AT_ONCE) {
-    await api.change(changes.slice(at, at + CHANGES_AT_ONCE));
+type Changes = Parameters<typeof api.change>[0];
+
+/** Makes changes in as few calls as possible. */
+export async function changeAll(changes: Changes): Promise<void> {
+  let some: Changes = [];
+  let characters = 0;
+  for (const change of changes) {
+    some.push(change);
+    characters += JSON.stringify(change).length;
+    if (some.length < CHANGES_AT_ONCE && characters < CHARACTERS_AT_ONCE) continue;
+    await api.change(some);
+    [some, characters] = [[], 0];
   }
+  if (some.length > 0) await api.change(some);
 }
 
 /** Moves entries into a folder and tells what became of it. */

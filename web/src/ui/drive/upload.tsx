@@ -1,26 +1,21 @@
 /** Ways files come in: the button, and drops anywhere on the page. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { plain } from "../../app/format";
-import { api, engine } from "../../app/services";
+import { engine } from "../../app/services";
 import { t, tn } from "../../i18n";
 import { nameOf } from "../../paths";
 import { type Drop, entriesOf, fromInput, placeIn, readTree } from "../../upload/tree";
 import { Icon } from "../parts/icons";
 import { Menu } from "../parts/menu";
 import { tell, tellError } from "../parts/toast";
-
-/** Folders created in one call; the server takes as many changes. */
-const FOLDERS_AT_ONCE = 1_000;
+import { changeAll } from "./dialogs";
 
 export async function take(drop: Drop, folder: string, done: () => void): Promise<void> {
   engine.add(drop.files.map(({ file, relative }) => ({ file, path: placeIn(folder, relative) })));
   if (drop.unreadable.length > 0) tell(tn("drive.dropUnreadable", drop.unreadable.length), true);
   const folders = drop.emptyFolders.map((relative) => placeIn(folder, relative));
   try {
-    for (let at = 0; at < folders.length; at += FOLDERS_AT_ONCE) {
-      const some = folders.slice(at, at + FOLDERS_AT_ONCE);
-      await api.change(some.map((path) => ({ op: "create_folder", path, parents: true })));
-    }
+    await changeAll(folders.map((path) => ({ op: "create_folder", path, parents: true })));
     if (folders.length > 0) done();
   } catch (error) {
     tellError(error);
