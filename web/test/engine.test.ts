@@ -342,7 +342,7 @@ describe("a large file", () => {
   it("is sent while it is being hashed", async () => {
     const server = new FakeServer();
     const { slow, release } = heldHash();
-    const engine = new Engine(server, slow, new FakeMemory().port, LARGE);
+    const engine = new Engine(server, slow, new FakeMemory().port, { sideBySide: LARGE });
     const bytes = content(9 * CHUNK);
     const items = engine.add([{ file: fileOf(bytes), path: "/f" }]);
     await until(() => one(items).sent === bytes.length, "every byte to be sent");
@@ -365,7 +365,7 @@ describe("a large file", () => {
       // Whatever comes later is in the air for as long as it takes.
       return /chunk .*\/([5-9]|\d\d)$/.test(call) ? new Promise<void>(() => {}) : undefined;
     };
-    const engine = new Engine(server, slow, new FakeMemory().port, LARGE);
+    const engine = new Engine(server, slow, new FakeMemory().port, { sideBySide: LARGE });
     const sent = server.putChunk.bind(server);
     server.putChunk = (id, index, body, signal) =>
       Promise.race([
@@ -406,7 +406,7 @@ describe("a large file", () => {
   it("is paused with its hash, and goes on", async () => {
     const server = new FakeServer();
     const { slow, release } = heldHash();
-    const engine = new Engine(server, slow, new FakeMemory().port, LARGE);
+    const engine = new Engine(server, slow, new FakeMemory().port, { sideBySide: LARGE });
     const bytes = content(9 * CHUNK);
     const items = engine.add([{ file: fileOf(bytes), path: "/f" }]);
     await until(() => one(items).sent > 0);

@@ -239,7 +239,7 @@ export function fileOf(bytes: Uint8Array<ArrayBuffer>, name = "f"): File {
 }
 
 export function engineOf(server: Server, memory = new FakeMemory(), sideBySide?: number): Engine {
-  return new Engine(server, hasher, memory.port, sideBySide);
+  return new Engine(server, hasher, memory.port, sideBySide ? { sideBySide } : {});
 }
 
 /** Returns once an item, or all of them, is in one of these states. */

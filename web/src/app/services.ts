@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { Api } from "../api/client";
 import { browserKeeper, onOtherTab, Session } from "../api/session";
 import type { Account, Upload } from "../api/types";
-import { Engine } from "../upload/engine";
+import { Engine, FILES_AT_ONCE_HTTP2 } from "../upload/engine";
 import { WorkerHasher } from "../upload/hasher";
 import { Kv } from "../upload/kv";
 import { serverOf } from "../upload/server";
@@ -16,7 +16,9 @@ const SETTLE = 400;
 const fetcher = (url: string, init: RequestInit) => fetch(url, init);
 export const session = new Session(fetcher, browserKeeper);
 export const api = new Api(fetcher, session);
-export const engine = new Engine(serverOf(api), new WorkerHasher(), new Kv("uploads"));
+export const engine = new Engine(serverOf(api), new WorkerHasher(), new Kv("uploads"), {
+  ...(overHttp2() ? { filesAtOnce: FILES_AT_ONCE_HTTP2 } : {}),
+});
 
 /** Counts what the engine has to show; components that read it follow the engine. */
 export const engineTick = signal(0);
@@ -25,6 +27,12 @@ export const account = signal<Account | undefined>(undefined);
 export const unfinished = signal<Upload[]>([]);
 /** Counts changes to files that this page did not make by itself, such as arrived uploads. */
 export const arrivals = signal<{ count: number; paths: string[] }>({ count: 0, paths: [] });
+
+/** Has the page come by a protocol that carries many requests on one connection? */
+function overHttp2(): boolean {
+  const [page] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
+  return page?.nextHopProtocol === "h2" || page?.nextHopProtocol === "h3";
+}
 
 let shown = 0;
 let showing = false;

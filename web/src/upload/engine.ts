@@ -17,8 +17,13 @@ import { SpeedMeter } from "./speed";
 import { accepts, type Event, isLive, isOver, next } from "./state";
 import { steady } from "./steady";
 
-/** Files in transfer at a time: while one waits for an answer, others send. */
+/**
+ * Files in transfer at a time: while one waits for an answer, others send. Browsers open six
+ * connections for HTTP/1.1, of which two stay free for the page.
+ */
 const FILES_AT_ONCE = 4;
+/** HTTP/2 has no such bound; the server takes 32 requests at a time on one connection. */
+export const FILES_AT_ONCE_HTTP2 = 16;
 /** Orders each hash worker has, so that it does not wait for this thread between small files. */
 const ORDERS_PER_WORKER = 4;
 /** Entries asked about at once. The server takes 1,000, but challenges expire after a minute. */
@@ -78,6 +83,12 @@ export interface NewFile {
   path: string;
 }
 
+export interface Options {
+  /** Bytes from which on files are sent while they are being hashed. */
+  sideBySide?: number;
+  filesAtOnce?: number;
+}
+
 export class Engine {
   readonly items: Item[] = [];
   readonly gate: Gate;
@@ -87,6 +98,7 @@ export class Engine {
   onDone: (item: Item) => void = () => {};
 
   private readonly sideBySide: number;
+  private readonly filesAtOnce: number;
   private readonly server: Server;
   private readonly hasher: Hasher;
   private readonly memory: UploadMemory;
@@ -105,8 +117,9 @@ export class Engine {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private nextId = 1;
 
-  constructor(server: Server, hasher: Hasher, memory: UploadMemory, sideBySide = SIDE_BY_SIDE) {
-    this.sideBySide = sideBySide;
+  constructor(server: Server, hasher: Hasher, memory: UploadMemory, options: Options = {}) {
+    this.sideBySide = options.sideBySide ?? SIDE_BY_SIDE;
+    this.filesAtOnce = options.filesAtOnce ?? FILES_AT_ONCE;
     this.server = server;
     this.hasher = hasher;
     this.memory = memory;
@@ -116,7 +129,8 @@ export class Engine {
       server,
       hasher,
       gate: this.gate,
-      bodies: new Slots(PARALLEL_CHUNKS),
+      chunks: new Slots(PARALLEL_CHUNKS),
+      wholes: new Slots(this.filesAtOnce),
       on: (item, event) => this.on(item, event),
       moved: (item, bytes) => this.moved(item, bytes),
       remember: (item, upload) => this.remember(item, upload),
@@ -272,7 +286,7 @@ export class Engine {
       else void this.hash(item);
     }
     this.ask();
-    while (this.sending < FILES_AT_ONCE) {
+    while (this.sending < this.filesAtOnce) {
       const work = this.ready.shift();
       if (!work) break;
       void this.send(work);
@@ -285,7 +299,7 @@ export class Engine {
     // What takes the place of another file must be known to be right before it does.
     if (item.size < this.sideBySide || item.rule === "replace" || item.upload) return false;
     if (this.unfinished.get(item.path)?.size === item.size) return false;
-    return this.sending < FILES_AT_ONCE && this.ready.length === 0;
+    return this.sending < this.filesAtOnce && this.ready.length === 0;
   }
 
   private async hash(item: Item): Promise<void> {

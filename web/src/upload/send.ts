@@ -11,7 +11,7 @@ import type { Slots } from "./slots";
 import type { Event } from "./state";
 import { checkReadable, steady } from "./steady";
 
-/** Chunks of one file in flight. Browsers open six connections; two stay free for the page. */
+/** Chunks in flight. Browsers open six connections for HTTP/1.1; two stay free for the page. */
 export const PARALLEL_CHUNKS = 4;
 /** How often one file starts over when its upload is gone on the server. */
 const STARTS = 3;
@@ -23,8 +23,10 @@ export interface Context {
   server: Server;
   hasher: Hasher;
   gate: Gate;
-  /** Bodies in flight, of all files together. */
-  bodies: Slots;
+  /** Chunks in flight, of all files together. More would not be faster, and each can break off. */
+  chunks: Slots;
+  /** Small files in flight. */
+  wholes: Slots;
   on(item: Item, event: Event): void;
   /** Bytes went out. */
   moved(item: Item, bytes: number): void;
@@ -145,7 +147,7 @@ export class Delivery {
     const onSent = (bytes: number) => progress.flight(0, bytes);
     try {
       const body = { blob: item.file, onSent };
-      const file = await context.bodies.run(signal, async () => {
+      const file = await context.wholes.run(signal, async () => {
         await context.gate.pass(signal);
         return context.server.putContent(target, body, signal);
       });
@@ -242,7 +244,7 @@ export class Delivery {
       onSent: (bytes: number) => progress.flight(index, Math.min(bytes, length)),
     };
     const request = () =>
-      context.bodies.run(signal, () => context.server.putChunk(id, index, body, signal));
+      context.chunks.run(signal, () => context.server.putChunk(id, index, body, signal));
     const check = () => {
       progress.flight(index, 0);
       return checkReadable(item.file, offset);
