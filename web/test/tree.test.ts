@@ -64,5 +64,6 @@ describe("a drop", () => {
   it("finds its place", () => {
     expect(placeIn("/", "a/b")).toBe("/a/b");
     expect(placeIn("/x", "a")).toBe("/x/a");
+    expect(placeIn("/", "e\u0301")).toBe("/\u00e9");
   });
 });

@@ -79,6 +79,42 @@ export async function resumeAfterAReload({ browser, url, username, makeFile }) {
   return page;
 }
 
+export async function aDroppedFileGoesOnWithoutBeingChosenAgain({ browser, url, username }) {
+  const page = await newPage(browser);
+  page.on("dialog", (dialog) => dialog.accept());
+  await register(page, url, username);
+  await slow(page, 20);
+  const chunks = countChunks(page);
+  // The browser's own file system has handles that need no permission.
+  await page.evaluate(async () => {
+    const folder = await navigator.storage.getDirectory();
+    const handle = await folder.getFileHandle("dropped.bin", { create: true });
+    const writer = await handle.createWritable();
+    const block = crypto.getRandomValues(new Uint8Array(65_536));
+    for (let index = 0; index < 80 * 16; index++) {
+      block[index % block.length] += 1;
+      await writer.write(block);
+    }
+    await writer.close();
+    const file = await handle.getFile();
+    const entry = { name: "dropped.bin", isFile: true, file: (resolve) => resolve(file) };
+    const item = {
+      kind: "file",
+      webkitGetAsEntry: () => entry,
+      getAsFileSystemHandle: async () => handle,
+    };
+    const event = new Event("drop", { bubbles: true, cancelable: true });
+    event.dataTransfer = { types: ["Files"], items: [item] };
+    window.dispatchEvent(event);
+  });
+  while (chunks.count < 2) await page.waitForTimeout(50);
+  await page.goto(`${url}/uploads`);
+  await slow(page, -1);
+  await page.getByRole("button", { name: /Continue the upload of .*dropped/ }).click();
+  await allDone(page);
+  return page;
+}
+
 export async function theServerIsKilledAndComesBack({ browser, url, server, username, makeFile }) {
   // Somebody else's server is not ours to kill; the tests of the stack do that to it.
   if (!server) return undefined;

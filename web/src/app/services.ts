@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { Api } from "../api/client";
 import { browserKeeper, onOtherTab, Session } from "../api/session";
 import type { Account, Upload } from "../api/types";
-import { Engine, FILES_AT_ONCE_HTTP2 } from "../upload/engine";
+import { Engine, FILES_AT_ONCE_HTTP2, type KnownUpload } from "../upload/engine";
 import { WorkerHasher } from "../upload/hasher";
 import { Kv } from "../upload/kv";
 import { serverOf } from "../upload/server";
@@ -16,7 +16,9 @@ const SETTLE = 400;
 const fetcher = (url: string, init: RequestInit) => fetch(url, init);
 export const session = new Session(fetcher, browserKeeper);
 export const api = new Api(fetcher, session);
-export const engine = new Engine(serverOf(api), new WorkerHasher(), new Kv("uploads"), {
+/** What this browser knows of uploads that it has begun. */
+export const begun = new Kv<KnownUpload>("uploads");
+export const engine = new Engine(serverOf(api), new WorkerHasher(), begun, {
   ...(overHttp2() ? { filesAtOnce: FILES_AT_ONCE_HTTP2 } : {}),
 });
 
@@ -58,6 +60,8 @@ engine.onDone = (item) => {
     arrivals.value = { count: arrivals.value.count + 1, paths: arrived };
     arrived = [];
     void refreshAccount();
+    // One of them may be what was just finished.
+    if (unfinished.value.length > 0) void refreshUnfinished().catch(() => {});
   }, SETTLE);
 };
 

@@ -187,6 +187,8 @@ export const en = {
   "unfinished.expires": "Kept until {date}",
   "unfinished.choose": "Choose the file",
   "unfinished.chooseFor": "Choose the file for {name}",
+  "unfinished.continue": "Continue",
+  "unfinished.continueFor": "Continue the upload of {name}",
   "unfinished.discard": "Discard",
   "unfinished.discardFor": "Discard the upload of {name}",
   "unfinished.discarded": "Upload discarded",

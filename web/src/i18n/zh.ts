@@ -186,6 +186,8 @@ export const zh: Record<Key, string> = {
   "unfinished.expires": "保留至 {date}",
   "unfinished.choose": "选择文件",
   "unfinished.chooseFor": "为 {name} 选择文件",
+  "unfinished.continue": "继续",
+  "unfinished.continueFor": "继续上传 {name}",
   "unfinished.discard": "放弃",
   "unfinished.discardFor": "放弃 {name} 的上传",
   "unfinished.discarded": "已放弃上传",

@@ -16,6 +16,7 @@ import { Slots } from "./slots";
 import { SpeedMeter } from "./speed";
 import { accepts, type Event, isLive, isOver, next } from "./state";
 import { steady } from "./steady";
+import { type Totals, totalsOf } from "./totals";
 
 /**
  * Files in transfer at a time: while one waits for an answer, others send. Browsers open six
@@ -48,6 +49,7 @@ const SIDE_BY_SIDE = 64 << 20;
 export interface KnownUpload {
   digest?: string | undefined;
   key: string;
+  handle?: FileSystemFileHandle | undefined;
 }
 
 /** Uploads of this browser, by id: a later visit can tell whether it has the right file. */
@@ -55,20 +57,6 @@ export interface UploadMemory {
   get(id: string): Promise<KnownUpload | undefined>;
   put(id: string, value: KnownUpload): Promise<void>;
   delete(id: string): Promise<void>;
-}
-
-export interface Totals {
-  items: number;
-  live: number;
-  done: number;
-  instant: number;
-  failed: number;
-  conflicts: number;
-  paused: number;
-  bytes: number;
-  sent: number;
-  speed: number | undefined;
-  eta: number | undefined;
 }
 
 /** What a lane is to do, unless the item has been paused or the like meanwhile (`turn`). */
@@ -81,6 +69,7 @@ interface Work {
 export interface NewFile {
   file: File;
   path: string;
+  handle?: FileSystemFileHandle | undefined;
 }
 
 export interface Options {
@@ -140,7 +129,7 @@ export class Engine {
 
   /** Queues files. */
   add(files: NewFile[]): Item[] {
-    const items = files.map(({ file, path }): Item => {
+    const items = files.map(({ file, path, handle }): Item => {
       const rule = "fail";
       const id = this.nextId++;
       const size = file.size;
@@ -152,7 +141,7 @@ export class Engine {
         sent: 0,
         instant: false,
       } as const;
-      return { id, file, path, size, ...fresh };
+      return { id, file, path, size, handle, ...fresh };
     });
     for (const item of items) {
       this.items.push(item);
@@ -238,28 +227,8 @@ export class Engine {
   }
 
   totals(now: number): Totals {
-    const totals = { items: 0, live: 0, done: 0, instant: 0, failed: 0, conflicts: 0, paused: 0 };
-    let [bytes, sent, left] = [0, 0, 0];
-    for (const item of this.items) {
-      if (item.state === "cancelled" || item.state === "skipped") continue;
-      totals.items += 1;
-      bytes += item.size;
-      sent += item.sent;
-      if (item.state === "done") {
-        totals.done += 1;
-        if (item.instant) totals.instant += 1;
-      } else if (item.state === "failed") totals.failed += 1;
-      else if (item.state === "conflict") totals.conflicts += 1;
-      else if (item.state === "paused") totals.paused += 1;
-      else {
-        totals.live += 1;
-        left += item.size - item.sent;
-      }
-    }
     const moving = this.sending > 0 && !this.gate.away;
-    const speed = moving ? this.meter.speed() : undefined;
-    const eta = speed === undefined ? undefined : this.meter.eta(left, now);
-    return { ...totals, bytes, sent, speed, eta };
+    return totalsOf(this.items, moving ? this.meter : undefined, now);
   }
 
   // What follows moves items through the queues.
@@ -481,7 +450,8 @@ export class Engine {
     item.upload = upload.id;
     // Small files are hashed again in no time, and there may be thousands of them.
     if (item.size < BATCHED_BELOW) return;
-    void this.memory.put(upload.id, { digest: item.digest, key: keyOf(item.file) });
+    const { digest, handle } = item;
+    void this.memory.put(upload.id, { digest, key: keyOf(item.file), handle });
   }
 
   private forget(item: Item, id: string): void {

@@ -9,6 +9,8 @@ export interface Item {
   /** Absolute path it is to have. */
   readonly path: string;
   readonly size: number;
+  /** A way to read the file again on a later visit. */
+  readonly handle?: FileSystemFileHandle | undefined;
   state: State;
   /** Counts how often it was put into the queue; what belongs to an earlier turn is dropped. */
   turn: number;

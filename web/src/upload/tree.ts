@@ -11,6 +11,8 @@ export interface Dropped {
   file: File;
   /** Names of its folders, then its own, joined by `/`. */
   relative: string;
+  /** A way to read it again on a later visit, in browsers that have one. */
+  handle?: Promise<FileSystemHandle | null> | undefined;
 }
 
 export interface Drop {
@@ -26,6 +28,8 @@ export interface TreeEntry {
   name: string;
   isFile: boolean;
   isDirectory: boolean;
+  /** Not the browser's, but ours: only there while the event is being handled, so taken along. */
+  handle?: Promise<FileSystemHandle | null> | undefined;
   file?(resolve: (file: File) => void, reject: (error: unknown) => void): void;
   createReader?(): {
     readEntries(resolve: (entries: TreeEntry[]) => void, reject: (error: unknown) => void): void;
@@ -37,12 +41,17 @@ const MAX_DEPTH = 64;
 /** Folders read at the same time: enough to keep the disk busy, few enough to stay responsive. */
 const READERS = 8;
 
+type DropItem = DataTransferItem & {
+  getAsFileSystemHandle?: () => Promise<FileSystemHandle | null>;
+};
+
 /** The entries of a drop. Call it synchronously in the event's handler. */
 export function entriesOf(items: DataTransferItemList): (TreeEntry | File)[] {
   const found: (TreeEntry | File)[] = [];
-  for (const item of Array.from(items)) {
+  for (const item of Array.from(items) as DropItem[]) {
     if (item.kind !== "file") continue;
     const entry = item.webkitGetAsEntry?.() as TreeEntry | null | undefined;
+    if (entry?.isFile) entry.handle = item.getAsFileSystemHandle?.().catch(() => null);
     const file = entry ?? item.getAsFile();
     if (file) found.push(file);
   }
@@ -86,12 +95,13 @@ async function sort(
       folders.push({ entry, relative, depth: inside.depth + 1 });
       return undefined;
     }
-    return { relative, file: entry instanceof File ? entry : fileOf(entry) };
+    if (entry instanceof File) return { relative, file: entry };
+    return { relative, file: fileOf(entry), handle: entry.handle };
   });
   for (const found of files) {
     if (!found) continue;
     const file = await found.file;
-    if (file) drop.files.push({ file, relative: found.relative });
+    if (file) drop.files.push({ ...found, file });
     else drop.unreadable.push(found.relative);
   }
 }
@@ -131,9 +141,13 @@ export function fromInput(list: FileList): Drop {
   return { files, emptyFolders: [], unreadable: [] };
 }
 
-/** Absolute path of something that was dropped on a folder. */
+/**
+ * Absolute path of something that was dropped on a folder, in the form that the server gives it:
+ * macOS takes accents apart.
+ */
 export function placeIn(folder: string, relative: string): string {
   return relative
+    .normalize("NFC")
     .split("/")
     .filter((name) => name !== "")
     .reduce(join, folder);

@@ -30,7 +30,7 @@ export function Drive({ path }: { path: string }) {
   const folder = useMemo(() => new Folder(path), [path]);
   const [open, setOpen] = useState<Open>();
   useEffect(() => {
-    document.title = path === "/" ? t("app.title") : `${nameOf(path)} · ${t("app.title")}`;
+    document.title = path === "/" ? t("app.title") : `${plain(nameOf(path))} · ${t("app.title")}`;
     void folder.reload();
     return () => folder.close();
   }, [folder]);

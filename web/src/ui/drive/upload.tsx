@@ -11,7 +11,15 @@ import { tell, tellError } from "../parts/toast";
 import { changeAll } from "./dialogs";
 
 export async function take(drop: Drop, folder: string, done: () => void): Promise<void> {
-  engine.add(drop.files.map(({ file, relative }) => ({ file, path: placeIn(folder, relative) })));
+  engine.add(
+    await Promise.all(
+      drop.files.map(async ({ file, relative, handle }) => ({
+        file,
+        path: placeIn(folder, relative),
+        handle: fileHandle(await handle),
+      })),
+    ),
+  );
   if (drop.unreadable.length > 0) tell(tn("drive.dropUnreadable", drop.unreadable.length), true);
   const folders = drop.emptyFolders.map((relative) => placeIn(folder, relative));
   try {
@@ -20,6 +28,10 @@ export async function take(drop: Drop, folder: string, done: () => void): Promis
   } catch (error) {
     tellError(error);
   }
+}
+
+function fileHandle(handle: FileSystemHandle | null | undefined) {
+  return handle?.kind === "file" ? (handle as FileSystemFileHandle) : undefined;
 }
 
 export function UploadButton({ folder, done }: { folder: string; done(): void }) {

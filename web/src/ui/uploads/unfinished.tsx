@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Upload } from "../../api/types";
 import { bytes, day, plain } from "../../app/format";
-import { api, engine, refreshUnfinished, unfinished } from "../../app/services";
+import { api, begun, engine, refreshUnfinished, unfinished } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t } from "../../i18n";
 import { nameOf, parentOf } from "../../paths";
@@ -48,16 +48,25 @@ function Row({ upload }: { upload: Upload }) {
   const name = nameOf(upload.path);
   const label = plain(name);
   const usable = !upload.length_unknown && !upload.unreachable;
-  const chosen = () => {
-    const file = input.current?.files?.[0];
+  const [handle, setHandle] = useState<FileSystemFileHandle>();
+  useEffect(() => {
+    void begun.get(upload.id).then((known) => setHandle(known?.handle));
+  }, [upload.id]);
+  const goOn = (file: File | undefined) => {
     if (!file) return;
     if (file.size !== upload.size) {
       const [expected, found] = [bytes(upload.size), bytes(file.size)];
       tell(t("unfinished.otherFile", { expected, found }), true);
       return;
     }
-    engine.add([{ file, path: upload.path }]);
+    engine.add([{ file, path: upload.path, handle }]);
     unfinished.value = unfinished.value.filter((other) => other.id !== upload.id);
+  };
+  const choose = async () => {
+    const file = handle && (await reopen(handle));
+    if (file) goOn(file);
+    // It was moved, or may not be read: the user knows where it is.
+    else input.current?.click();
   };
   const discard = async () => {
     try {
@@ -84,10 +93,12 @@ function Row({ upload }: { upload: Upload }) {
           <button
             type="button"
             class="primary"
-            aria-label={t("unfinished.chooseFor", { name: label })}
-            onClick={() => input.current?.click()}
+            aria-label={t(handle ? "unfinished.continueFor" : "unfinished.chooseFor", {
+              name: label,
+            })}
+            onClick={() => void choose()}
           >
-            {t("unfinished.choose")}
+            {t(handle ? "unfinished.continue" : "unfinished.choose")}
           </button>
         )}
         <button
@@ -97,10 +108,31 @@ function Row({ upload }: { upload: Upload }) {
         >
           {t("unfinished.discard")}
         </button>
-        <input ref={input} type="file" hidden onChange={chosen} data-pick="resume" />
+        <input
+          ref={input}
+          type="file"
+          hidden
+          onChange={() => goOn(input.current?.files?.[0])}
+          data-pick="resume"
+        />
       </div>
     </li>
   );
+}
+
+/** Not in every browser's types yet. */
+type Askable = FileSystemFileHandle & {
+  requestPermission?: (wanted: { mode: "read" }) => Promise<PermissionState>;
+};
+
+/** The file that was dropped on an earlier visit, if it is still there and the user agrees. */
+async function reopen(handle: Askable): Promise<File | undefined> {
+  try {
+    const allowed = await handle.requestPermission?.({ mode: "read" });
+    return allowed === "denied" ? undefined : await handle.getFile();
+  } catch {
+    return undefined;
+  }
 }
 
 function state(upload: Upload): string {
