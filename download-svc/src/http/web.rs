@@ -58,7 +58,10 @@ pub(crate) fn routes() -> Router {
         .route("/register", page())
         .route("/assets/{*name}", get(asset))
         .route("/sw.js", get(async |head: HeaderMap| file("sw.js", &head)))
-        .route("/icon.svg", get(async |head: HeaderMap| file("icon.svg", &head)))
+        .route(
+            "/icon.svg",
+            get(async |head: HeaderMap| file("icon.svg", &head)),
+        )
 }
 
 async fn document(head: HeaderMap) -> Response {
