@@ -56,7 +56,7 @@ pub(crate) fn routes() -> Router {
         .route("/account", page())
         .route("/signin", page())
         .route("/register", page())
-        .route("/assets/{*name}", get(asset))
+        .route("/assets/{name}", get(asset))
         .route("/sw.js", get(async |head: HeaderMap| file("sw.js", &head)))
         .route(
             "/icon.svg",
@@ -77,13 +77,16 @@ async fn document(head: HeaderMap) -> Response {
     })
 }
 
+/// They lie in one folder, and what looks like a way out of it names nothing.
 async fn asset(Path(name): Path<String>, head: HeaderMap) -> Result<Response> {
+    if name.contains('/') {
+        return Err(missing());
+    }
     file(&format!("assets/{name}"), &head)
 }
 
 /// One of the app's files, compressed if the client takes that and the build has it.
 fn file(name: &str, head: &HeaderMap) -> Result<Response> {
-    let missing = || Problem::new(Kind::NotFound, "there is nothing under this address");
     // Compressed copies are no files of their own.
     let media_type = media_type(name).ok_or_else(missing)?;
     let plain = Dist::get(name).ok_or_else(missing)?;
@@ -116,6 +119,10 @@ fn file(name: &str, head: &HeaderMap) -> Result<Response> {
     headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok((headers, file.data).into_response())
+}
+
+fn missing() -> Problem {
+    Problem::new(Kind::NotFound, "there is nothing under this address")
 }
 
 /// Strong, and another one for each encoding.
@@ -173,7 +180,13 @@ mod tests {
         for page in ["/", "/drive/a/b%2Fc", "/uploads", "/account", "/signin"] {
             assert_eq!(status(page).await, StatusCode::OK, "{page}");
         }
-        for other in ["/nowhere", "/assets/nothing.js", "/assets/../index.html"] {
+        let outside = "/assets/%2e%2e%2Findex.html";
+        for other in [
+            "/nowhere",
+            "/assets/nothing.js",
+            "/assets/../index.html",
+            outside,
+        ] {
             assert_eq!(status(other).await, StatusCode::NOT_FOUND, "{other}");
         }
     }
