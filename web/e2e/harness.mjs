@@ -129,10 +129,40 @@ export async function violations(page) {
   return found;
 }
 
+const PASSWORD = "correct horse battery";
+
+/** Headers of requests as this user, past the page. */
+export async function credentials(url, username) {
+  const body = JSON.stringify({ username, password: PASSWORD });
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch(`${url}/api/v1/sessions`, { method: "POST", headers, body });
+  const { access_token } = await answer.json();
+  return { ...headers, Authorization: `Bearer ${access_token}` };
+}
+
+/** An upload that another device has begun. */
+export async function beginElsewhere(url, username, path, size) {
+  const headers = await credentials(url, username);
+  const body = JSON.stringify({ path, size });
+  await fetch(`${url}/api/v1/uploads`, { method: "POST", headers, body });
+}
+
+/** Slows uploads down to this many MiB a second; a negative number lifts it. */
+export async function slow(page, mebibytes) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.emulateNetworkConditions", {
+    offline: false,
+    latency: 0,
+    downloadThroughput: -1,
+    uploadThroughput: mebibytes < 0 ? -1 : mebibytes << 20,
+  });
+}
+
 export async function register(page, url, username) {
   await page.goto(`${url}/register`);
   await page.getByLabel("Username").fill(username);
-  await page.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
   await page.getByRole("button", { name: "Create account" }).click();
   await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
 }

@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { allDone, drop, newPage, open, register } from "./harness.mjs";
+import { allDone, beginElsewhere, drop, newPage, open, register, slow } from "./harness.mjs";
 
 const shots = fileURLToPath(new URL("../shots", import.meta.url));
 mkdirSync(shots, { recursive: true });
@@ -96,9 +96,29 @@ try {
     await page.getByRole("heading", { name: "API tokens" }).waitFor();
     await page.waitForTimeout(300);
     await shot("account");
+    await beginElsewhere(
+      stage.url,
+      `shots-${look}`,
+      "/Videos/2026/wedding, uncut.mov",
+      3 * 2 ** 30,
+    );
+    await beginElsewhere(stage.url, `shots-${look}`, "/backup.tar", 300 << 20);
     await page.goto(`${stage.url}/uploads`);
-    await page.getByRole("heading", { name: "No unfinished uploads" }).waitFor();
+    await page.getByText("wedding, uncut.mov").waitFor();
     await shot("unfinished");
+    await page.getByRole("link", { name: "Files" }).click();
+    await slow(page, 2);
+    const buffer = (size) => Buffer.alloc(size, `${look} ${size}`);
+    const files = { "film.mov": 30 << 20, "archive.zip": 12 << 20, "readme.txt": 2_000 };
+    await page.locator("[data-pick=files]").setInputFiles(
+      Object.entries(files).map(([name, size]) => ({
+        name,
+        mimeType: "application/octet-stream",
+        buffer: buffer(size),
+      })),
+    );
+    await page.waitForTimeout(5_000);
+    await shot("uploading");
     if (page.faults.length > 0) console.error(look, page.faults);
     await page.context().close();
     console.log(look);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { newPage, register } from "../harness.mjs";
+import { credentials, newPage, register } from "../harness.mjs";
 
 export async function registerSignOutAndIn({ browser, url, username }) {
   const page = await newPage(browser);
@@ -68,16 +68,11 @@ export async function anEndedSessionReturnsToSignInAndGoesOn({ browser, url, use
   const page = await newPage(browser);
   await register(page, url, username);
   // Somebody signs out everywhere; the token in the page's memory goes with the reload.
-  const password = "correct horse battery";
-  const json = { "Content-Type": "application/json" };
-  const body = JSON.stringify({ username, password });
-  const signed = await fetch(`${url}/api/v1/sessions`, { method: "POST", headers: json, body });
-  const { access_token } = await signed.json();
-  const headers = { Authorization: `Bearer ${access_token}` };
+  const headers = await credentials(url, username);
   await fetch(`${url}/api/v1/sessions`, { method: "DELETE", headers });
   await page.reload();
   await page.getByText("Your session has ended.").waitFor();
-  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByLabel("Password", { exact: true }).fill("correct horse battery");
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
   return page;

@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { allDone, drop, newPage, register, violations } from "../harness.mjs";
+import {
+  allDone,
+  beginElsewhere,
+  credentials,
+  drop,
+  newPage,
+  register,
+  slow,
+  violations,
+} from "../harness.mjs";
 
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
@@ -51,6 +60,28 @@ async function tour(page, url, username, look) {
   await page.goto(`${url}/uploads`);
   await page.getByRole("heading", { name: "No unfinished uploads" }).waitFor();
   await look("unfinished uploads");
+  await beginElsewhere(url, username, "/videos/interrupted holiday.mp4", 300 << 20);
+  await page.reload();
+  await page.getByText("interrupted holiday.mp4").waitFor();
+  await look("an unfinished upload");
+  await page.getByRole("link", { name: "Files" }).click();
+  await page.getByText("1 upload was interrupted.").waitFor();
+  await slow(page, 1);
+  const buffer = Buffer.alloc(12 << 20, username);
+  const large = { name: "large.bin", mimeType: "application/octet-stream", buffer };
+  await page.locator("[data-pick=files]").setInputFiles(large);
+  await page.getByText(/Uploading · /).waitFor();
+  await look("uploading");
+  await page.getByRole("button", { name: /Cancel .*large/ }).click();
+  await slow(page, -1);
+  const headers = await credentials(url, username);
+  await fetch(`${url}/api/v1/sessions`, { method: "DELETE", headers });
+  await page.reload();
+  await page.getByText("Your session has ended.").waitFor();
+  await look("expired session");
+  await page.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.getByRole("grid").waitFor();
   await page.goto(`${url}/drive/not/there`);
   await page.getByRole("heading", { name: "This folder could not be loaded." }).waitFor();
   await look("missing folder");

@@ -1,19 +1,7 @@
 import assert from "node:assert/strict";
-import { allDone, drop, newPage, register } from "../harness.mjs";
+import { allDone, drop, newPage, register, slow } from "../harness.mjs";
 
 const panel = (page) => page.getByRole("region", { name: "Uploads" });
-
-/** Slows uploads down to this many MiB a second; nothing lifts it. */
-async function slow(page, mebibytes) {
-  const session = await page.context().newCDPSession(page);
-  await session.send("Network.enable");
-  await session.send("Network.emulateNetworkConditions", {
-    offline: false,
-    latency: 0,
-    downloadThroughput: -1,
-    uploadThroughput: mebibytes < 0 ? -1 : mebibytes << 20,
-  });
-}
 
 function countChunks(page) {
   const seen = { count: 0 };

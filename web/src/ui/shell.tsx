@@ -51,7 +51,7 @@ interface PlaceProps {
 function Place({ page, href, icon, text, short, count = 0 }: PlaceProps) {
   const here = route.value.page === page;
   return (
-    <a href={href} aria-current={here ? "page" : undefined} aria-label={short ? text : undefined}>
+    <a href={href} aria-current={here ? "page" : undefined}>
       <Icon name={icon} />
       <span class={short ? "long" : ""}>{text}</span>
       {short && <span class="short">{short}</span>}
