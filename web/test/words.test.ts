@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ApiError, NetworkError } from "../src/api/error";
-import { bytes, duration, plain, reveal } from "../src/app/format";
+import { bytes, duration, percent, plain, reveal } from "../src/app/format";
 import { wordsFor } from "../src/app/words";
 import { tn } from "../src/i18n";
 import { Changed } from "../src/upload/item";
@@ -18,6 +18,10 @@ describe("numbers", () => {
     expect(duration(61)).toBe("1m 1s");
     expect(duration(3600)).toBe("1h");
     expect(duration(7322)).toBe("2h 2m");
+  });
+
+  it("are never complete too early", () => {
+    expect([percent(0, 0), percent(999, 1000), percent(5, 5)]).toEqual(["100%", "99%", "100%"]);
   });
 
   it("choose the form of the text", () => {

@@ -14,6 +14,12 @@ export function bytes(count: number): string {
   return `${text}\u00a0${UNITS[unit]}`;
 }
 
+/** Never 100 % before it is all. */
+export function percent(part: number, whole: number): string {
+  const hundredths = whole > 0 ? Math.floor((part / whole) * 100) / 100 : 1;
+  return hundredths.toLocaleString(language.value, { style: "percent" });
+}
+
 /** Seconds, as the two units that matter. */
 export function duration(seconds: number): string {
   const whole = Math.max(1, Math.round(seconds));

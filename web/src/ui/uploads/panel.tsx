@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { bytes, duration, plain } from "../../app/format";
+import { bytes, duration, percent, plain } from "../../app/format";
 import { engine, engineTick } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { type Key, t, tn } from "../../i18n";
@@ -197,7 +197,7 @@ function Status({ item }: { item: Item }) {
   if (item.state === "failed") return <p class="field-error">{wordsFor(item.error)}</p>;
   parts.push(item.state === "done" && item.instant ? t("state.instant") : t(`state.${item.state}`));
   if (item.state === "sending") {
-    parts.push(t("upload.of", { sent: bytes(item.sent), total: bytes(item.size) }));
+    parts.push(percent(item.sent, item.size));
     const speed = item.meter?.speed();
     const eta = item.meter?.eta(item.size - item.sent, performance.now());
     if (speed !== undefined) parts.push(t("upload.speed", { speed: bytes(speed) }));
