@@ -5,17 +5,21 @@ export PATH := $(or $(CLOUDSTORE_TOOLS),$(HOME)/.cache/cloudstore/tools)/bin:$(H
 .DEFAULT_GOAL := help
 # The stack's programs, and the client to talk to it.
 programs := -p cloudstore-account -p cloudstore-upload -p cloudstore-download -p cloudstore-transfer -p cloudstore-dbproxy -p cloudstore
-.PHONY: help run stack stack-down stack-status check test bench fmt clean
+.PHONY: help web web-test screenshots run stack stack-down stack-status check test bench fmt clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-run: ## Set everything up and run the main job on the embedded default
+web: ## Build the web app, which the programs embed
+	@deploy/local/setup.sh web
+	@deploy/local/web.sh build
+
+run: web ## Set everything up and run the main job on the embedded default
 	@deploy/local/setup.sh build
 	cargo build --release --locked -p cloudstore
 	deploy/local/main-job.sh
 
-stack: ## Run the whole cloudstore on this machine: real servers, two of each service, the gateway
+stack: web ## Run the whole cloudstore on this machine: real servers, two of each service, the gateway
 	@deploy/local/setup.sh build stack
 	cargo build --release --locked $(programs)
 	deploy/local/stack.sh up
@@ -34,8 +38,21 @@ check: ## Format, lints, docs, dependency rules, unit tests
 	cargo fetch --locked --quiet
 	cargo deny --offline --log-level error check bans licenses sources
 	cargo nextest run --workspace --locked --features cloudstore-transfer/failpoints --lib --bins
+	deploy/local/web.sh check
 
-test: ## Every test: unit, property, contract, real servers, end to end, the main job, faults
+web-test: ## Drive the web app in a real browser, against a server of its own
+	@deploy/local/setup.sh build web browser
+	@deploy/local/web.sh build
+	cargo build --release --locked -p cloudstore
+	deploy/local/web.sh e2e
+
+screenshots: ## Pictures of the web app's pages, in web/shots, for a person to look at
+	@deploy/local/setup.sh build web browser
+	@deploy/local/web.sh build
+	cargo build --release --locked -p cloudstore
+	deploy/local/web.sh screenshots
+
+test: web ## Every test: unit, property, contract, real servers, end to end, the main job, faults
 	@deploy/local/setup.sh test
 	@deploy/local/test.sh
 
@@ -50,4 +67,4 @@ fmt: ## Format the sources
 clean: ## Remove build output, what `make run` left, and the stack with its data
 	@deploy/local/stack.sh clean
 	cargo clean
-	rm -rf .run
+	rm -rf .run web/dist web/node_modules web/shots

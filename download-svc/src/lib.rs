@@ -30,7 +30,7 @@ pub use options::{Options, Policy};
 
 use cache::{DiskCache, Ranking};
 use catalog::Catalog;
-use http::{content as content_api, dav as dav_api, files as files_api};
+use http::{content as content_api, dav as dav_api, files as files_api, web};
 use reader::Reader;
 
 /// Bounds of the service, and how content is delivered.
@@ -144,5 +144,7 @@ pub fn router(
         .route("/api/v1/files/{*path}", entry())
         .route("/api/v1/folders", post(files_api::create_folder))
         .route("/api/v1/changes", post(files_api::change))
-        .with_state(app))
+        .with_state(app)
+        // The web app, for people.
+        .merge(web::routes()))
 }

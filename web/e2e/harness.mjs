@@ -1,0 +1,211 @@
+// A server of its own, the app in front of it, and a browser.
+//
+//   CLOUDSTORE_E2E_URL      a running server, or gateway, with the app; else one is started
+//   CLOUDSTORE_E2E_PROGRAM  the program to start (../target/release/cloudstore)
+//   CHROMIUM                the browser (/usr/bin/chromium)
+//
+// A program that was built without the app gets Vite's preview of dist/ in front of it.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { preview } from "vite";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+export const program =
+  process.env.CLOUDSTORE_E2E_PROGRAM ?? join(root, "../target/release/cloudstore");
+
+/** Milliseconds within which something is expected to happen. */
+export const PATIENCE = 20_000;
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
+/** A server that can be killed and started again. */
+export class Server {
+  constructor(port) {
+    this.port = port;
+    this.url = `http://127.0.0.1:${port}`;
+    this.data = mkdtempSync(join(tmpdir(), "cloudstore-e2e-"));
+  }
+
+  async start() {
+    const args = ["serve", "--data", this.data, "--listen", `127.0.0.1:${this.port}`];
+    this.process = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"] });
+    await once(this.process.stdout, "data");
+  }
+
+  async kill() {
+    this.process.kill("SIGKILL");
+    await once(this.process, "exit");
+  }
+
+  async end() {
+    if (this.process.exitCode === null) await this.kill();
+    rmSync(this.data, { recursive: true, force: true });
+  }
+}
+
+export async function open() {
+  const running = process.env.CLOUDSTORE_E2E_URL;
+  const server = running ? undefined : new Server(await freePort());
+  await server?.start();
+  let app = { url: running ?? server.url, close: async () => {} };
+  if (server && !(await servesApp(server.url))) app = await serveDist(server);
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--no-first-run",
+    ],
+  });
+  const close = async () => {
+    await browser.close();
+    await app.close();
+    await server?.end();
+  };
+  return { server, browser, url: app.url, close };
+}
+
+async function servesApp(url) {
+  const page = await fetch(url);
+  return page.ok && (await page.text()).includes("/assets/");
+}
+
+async function serveDist(server) {
+  process.env.CLOUDSTORE_SERVER = server.url;
+  const port = await freePort();
+  const app = await preview({
+    root,
+    logLevel: "error",
+    preview: { port, strictPort: true, host: "127.0.0.1" },
+  });
+  return { url: `http://127.0.0.1:${port}`, close: () => app.close() };
+}
+
+const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
+
+/** A page whose errors count as failures. */
+export async function newPage(browser, options = {}) {
+  const context = await browser.newContext({ bypassCSP: false, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  page.faults = [];
+  page.on("pageerror", (error) => page.faults.push(String(error)));
+  page.on("console", (message) => {
+    const text = message.text();
+    // Refusals that the app shows in words are logged by the browser, too.
+    const expected = /Failed to load resource|net::ERR/.test(text);
+    if (message.type() === "error" && !expected) page.faults.push(text);
+  });
+  return page;
+}
+
+/** Violations that axe finds on the page as it is. */
+export async function violations(page) {
+  // Through the debugger, which the Content-Security-Policy does not bind.
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => {
+    const result = await globalThis.axe.run(document, {
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    });
+    return result.violations.map(({ id, nodes }) => ({
+      id,
+      where: nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary}`),
+    }));
+  });
+  return found;
+}
+
+const PASSWORD = "correct horse battery";
+
+/** Headers of requests as this user, past the page. */
+export async function credentials(url, username) {
+  const body = JSON.stringify({ username, password: PASSWORD });
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch(`${url}/api/v1/sessions`, { method: "POST", headers, body });
+  const { access_token } = await answer.json();
+  return { ...headers, Authorization: `Bearer ${access_token}` };
+}
+
+/** An upload that another device has begun. */
+export async function beginElsewhere(url, username, path, size) {
+  const headers = await credentials(url, username);
+  const body = JSON.stringify({ path, size });
+  await fetch(`${url}/api/v1/uploads`, { method: "POST", headers, body });
+}
+
+/** Slows uploads down to this many MiB a second; a negative number lifts it. */
+export async function slow(page, mebibytes) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.emulateNetworkConditions", {
+    offline: false,
+    latency: 0,
+    downloadThroughput: -1,
+    uploadThroughput: mebibytes < 0 ? -1 : mebibytes << 20,
+  });
+}
+
+export async function register(page, url, username) {
+  await page.goto(`${url}/register`);
+  await page.getByLabel("Username").fill(username);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Create account" }).click();
+  await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+}
+
+/** Drops a tree on the page, as a file manager would: `{name: content | tree}`. */
+export async function drop(page, tree) {
+  await page.evaluate(async (tree) => {
+    const entry = (name, node) =>
+      typeof node === "string"
+        ? {
+            name,
+            isFile: true,
+            isDirectory: false,
+            // Browsers read the entry elsewhere and answer in a task of its own.
+            file: (resolve) =>
+              setTimeout(() =>
+                resolve(new File([node], name, { lastModified: 1_700_000_000_000 })),
+              ),
+          }
+        : {
+            name,
+            isFile: false,
+            isDirectory: true,
+            createReader() {
+              const rest = Object.entries(node).map(([name, node]) => entry(name, node));
+              return { readEntries: (resolve) => resolve(rest.splice(0, 100)) };
+            },
+          };
+    const items = Object.entries(tree).map(([name, node]) => ({
+      kind: "file",
+      webkitGetAsEntry: () => entry(name, node),
+      getAsFile: () => null,
+    }));
+    for (const type of ["dragover", "drop"]) {
+      const event = new Event(type, { bubbles: true, cancelable: true });
+      event.dataTransfer = { types: ["Files"], items };
+      window.dispatchEvent(event);
+    }
+  }, tree);
+}
+
+/** Waits until every upload is over. */
+export async function allDone(page, timeout = 60_000) {
+  const panel = page.getByRole("region", { name: "Uploads" });
+  await panel.getByRole("heading", { name: /uploaded$/ }).waitFor({ timeout });
+}

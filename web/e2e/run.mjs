@@ -1,0 +1,58 @@
+// Drives a real browser through the app. `npm run e2e -- resume` runs what has "resume" in its name.
+import { randomBytes } from "node:crypto";
+import { createReadStream, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { open } from "./harness.mjs";
+import * as account from "./tests/account.mjs";
+import * as drive from "./tests/drive.mjs";
+import * as looks from "./tests/looks.mjs";
+import * as uploads from "./tests/uploads.mjs";
+
+const wanted = process.argv.slice(2);
+const suites = { account, drive, looks, uploads };
+const files = mkdtempSync(join(tmpdir(), "cloudstore-e2e-files-"));
+
+/** A file on disk with content that nobody else has. */
+function makeFile(name, mebibytes) {
+  const path = join(files, name);
+  const block = randomBytes(1 << 20);
+  const content = Buffer.alloc(mebibytes << 20);
+  for (let index = 0; index < mebibytes; index++) {
+    block.writeUInt32LE(index);
+    block.copy(content, index << 20);
+  }
+  writeFileSync(path, content);
+  return path;
+}
+
+const stage = await open();
+let failed = 0;
+let count = 0;
+try {
+  for (const [suite, tests] of Object.entries(suites)) {
+    for (const [name, test] of Object.entries(tests)) {
+      const title = `${suite}: ${name.replaceAll(/([A-Z])/g, " $1").toLowerCase()}`;
+      if (wanted.length > 0 && !wanted.some((word) => title.includes(word))) continue;
+      const started = Date.now();
+      count += 1;
+      try {
+        const username = `user${count}-${Date.now() % 1e6}`;
+        const page = await test({ ...stage, username, makeFile, read: createReadStream });
+        const faults = page?.faults ?? [];
+        if (faults.length > 0) throw new Error(`the page reported: ${faults.join("; ")}`);
+        console.log(`ok    ${title} (${Date.now() - started} ms)`);
+      } catch (error) {
+        failed += 1;
+        console.log(`FAIL  ${title}\n${error.stack}`);
+      } finally {
+        for (const context of stage.browser.contexts()) await context.close();
+      }
+    }
+  }
+} finally {
+  await stage.close();
+  rmSync(files, { recursive: true, force: true });
+}
+console.log(`${count - failed} passed, ${failed} failed`);
+process.exit(failed > 0 || count === 0 ? 1 : 0);

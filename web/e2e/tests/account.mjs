@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { credentials, newPage, register } from "../harness.mjs";
+
+export async function registerSignOutAndIn({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  await page.getByRole("link", { name: "Account" }).click();
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await page.getByLabel("Username").fill(username);
+  await page.getByLabel("Password", { exact: true }).fill("wrong password");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("The username or the password is wrong.").waitFor();
+  await page.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  await page.reload();
+  await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  return page;
+}
+
+export async function takenNamesAndShortPasswordsAreExplained({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  const other = await newPage(browser);
+  await other.goto(`${url}/register`);
+  await other.getByLabel("Username").fill(username);
+  await other.getByLabel("Password", { exact: true }).fill("short");
+  await other.getByRole("button", { name: "Create account" }).click();
+  await other.getByText("must have 8 to 1024 bytes").waitFor();
+  await other.getByLabel("Password", { exact: true }).fill("long enough");
+  await other.getByRole("button", { name: "Create account" }).click();
+  await other.getByText("This username is taken.").waitFor();
+  return other;
+}
+
+export async function tokensAreShownOnceAndRevoked({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  await page.goto(`${url}/account`);
+  await page.getByLabel("What it is for").fill("camera \u202Eelif");
+  await page.getByRole("button", { name: "Create token" }).click();
+  const secret = (await page.locator(".secret code").textContent()).replace(/^New token:\s*/, "");
+  const me = () => fetch(`${url}/api/v1/me`, { headers: { Authorization: `Bearer ${secret}` } });
+  assert.equal((await me()).status, 200);
+  await page.getByRole("button", { name: /^Revoke/ }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await page.getByText("No tokens yet.").waitFor();
+  await page.waitForTimeout(1_500);
+  assert.equal((await me()).status, 401);
+  return page;
+}
+
+export async function passwordChangeNeedsTheOldOne({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  await page.goto(`${url}/account`);
+  await page.getByLabel("Current password").fill("not this one");
+  await page.getByLabel("New password").fill("another long one");
+  await page.getByRole("button", { name: "Change password" }).click();
+  await page.getByText("The current password is wrong.").waitFor();
+  await page.getByLabel("Current password").fill("correct horse battery");
+  await page.getByRole("button", { name: "Change password" }).click();
+  await page.getByText("Password changed.").waitFor();
+  return page;
+}
+
+export async function anEndedSessionReturnsToSignInAndGoesOn({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  // Somebody signs out everywhere; the token in the page's memory goes with the reload.
+  const headers = await credentials(url, username);
+  await fetch(`${url}/api/v1/sessions`, { method: "DELETE", headers });
+  await page.reload();
+  await page.getByText("Your session has ended.").waitFor();
+  await page.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  return page;
+}
+
+export async function chineseIsComplete({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  await page.goto(`${url}/account`);
+  await page.getByLabel("Language").selectOption("zh");
+  await page.getByRole("heading", { name: "账户" }).waitFor();
+  await page.reload();
+  await page.getByRole("heading", { name: "账户" }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "zh");
+  return page;
+}

@@ -1,0 +1,97 @@
+/** The one session, API client and upload engine of the page. */
+import { signal } from "@preact/signals";
+import { Api } from "../api/client";
+import { browserKeeper, onOtherTab, Session } from "../api/session";
+import type { Account, Upload } from "../api/types";
+import { Engine, FILES_AT_ONCE_HTTP2, type KnownUpload } from "../upload/engine";
+import { WorkerHasher } from "../upload/hasher";
+import { Kv } from "../upload/kv";
+import { serverOf } from "../upload/server";
+
+/** The page shows the engine's state this often at most, in milliseconds. */
+const SHOW_EVERY = 120;
+/** After a file has arrived, how long to wait for more before asking what has changed. */
+const SETTLE = 400;
+
+const fetcher = (url: string, init: RequestInit) => fetch(url, init);
+export const session = new Session(fetcher, browserKeeper);
+export const api = new Api(fetcher, session);
+/** What this browser knows of uploads that it has begun. */
+export const begun = new Kv<KnownUpload>("uploads");
+export const engine = new Engine(serverOf(api), new WorkerHasher(), begun, {
+  ...(overHttp2() ? { filesAtOnce: FILES_AT_ONCE_HTTP2 } : {}),
+});
+
+/** Counts what the engine has to show; components that read it follow the engine. */
+export const engineTick = signal(0);
+export const account = signal<Account | undefined>(undefined);
+/** Unfinished uploads on the server that this page does not work on. */
+export const unfinished = signal<Upload[]>([]);
+/** Counts changes to files that this page did not make by itself, such as arrived uploads. */
+export const arrivals = signal<{ count: number; paths: string[] }>({ count: 0, paths: [] });
+
+/** Has the page come by a protocol that carries many requests on one connection? */
+function overHttp2(): boolean {
+  const [page] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
+  return page?.nextHopProtocol === "h2" || page?.nextHopProtocol === "h3";
+}
+
+let shown = 0;
+let showing = false;
+// What the user does shows at once; what comes in crowds is merged.
+engine.onChange = () => {
+  if (showing) return;
+  showing = true;
+  const wait = Math.max(0, shown + SHOW_EVERY - performance.now());
+  setTimeout(() => {
+    showing = false;
+    shown = performance.now();
+    engineTick.value += 1;
+  }, wait);
+};
+
+let arrived: string[] = [];
+let settling: ReturnType<typeof setTimeout> | undefined;
+engine.onDone = (item) => {
+  arrived.push(item.result?.path ?? item.path);
+  if (settling !== undefined) return;
+  settling = setTimeout(() => {
+    settling = undefined;
+    arrivals.value = { count: arrivals.value.count + 1, paths: arrived };
+    arrived = [];
+    void refreshAccount();
+    // One of them may be what was just finished.
+    if (unfinished.value.length > 0) void refreshUnfinished().catch(() => {});
+  }, SETTLE);
+};
+
+export async function refreshAccount(): Promise<void> {
+  account.value = await api.me().catch(() => account.value);
+}
+
+/** Asks the server what earlier visits, or other devices, have left. */
+export async function refreshUnfinished(): Promise<void> {
+  const { uploads } = await api.uploads();
+  const others = uploads.filter((upload) => !engine.owns(upload.id));
+  engine.setUnfinished(others);
+  unfinished.value = others;
+}
+
+/** A new user begins with nothing of the one before. */
+export function startOver(): void {
+  engine.reset();
+  account.value = undefined;
+  unfinished.value = [];
+}
+
+export function follow(): void {
+  onOtherTab(() => {
+    const before = session.username.value;
+    session.follow();
+    if (session.username.value !== before) startOver();
+  });
+  window.addEventListener("online", () => engine.gate.hurry());
+  window.addEventListener("beforeunload", (event) => {
+    if (engine.busy) event.preventDefault();
+  });
+}

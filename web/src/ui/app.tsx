@@ -1,0 +1,57 @@
+import { useEffect } from "preact/hooks";
+import { go, onLink, route } from "../app/router";
+import { session } from "../app/services";
+import { t } from "../i18n";
+import { Account } from "./account/account";
+import { Drive } from "./drive/drive";
+import { Toasts } from "./parts/toast";
+import { Shell } from "./shell";
+import { SignIn } from "./signin";
+import { UploadPanel } from "./uploads/panel";
+import { Unfinished } from "./uploads/unfinished";
+
+export function App() {
+  const at = route.value;
+  const state = session.state.value;
+  const signing = at.page === "signin" || at.page === "register";
+  useEffect(() => {
+    if (state === "in" && signing) go("/", true);
+  }, [state, signing]);
+  return (
+    // Links inside the app do not reload it.
+    // biome-ignore lint/a11y/noStaticElementInteractions: the links are what is clicked
+    // biome-ignore lint/a11y/useKeyWithClickEvents: browsers send clicks for keys on links
+    <div class="app" onClick={onLink}>
+      {state === "in" ? (
+        <Shell>
+          <Page />
+          <UploadPanel />
+        </Shell>
+      ) : (
+        <SignIn register={at.page === "register" && state === "out"} />
+      )}
+      <Toasts />
+    </div>
+  );
+}
+
+function Page() {
+  const at = route.value;
+  switch (at.page) {
+    case "drive":
+      return <Drive path={at.path} />;
+    case "uploads":
+      return <Unfinished />;
+    case "account":
+      return <Account />;
+    default:
+      return (
+        <div class="blank">
+          <h1>{t("app.notFound")}</h1>
+          <a class="button primary" href="/">
+            {t("app.toFiles")}
+          </a>
+        </div>
+      );
+  }
+}

@@ -1,0 +1,127 @@
+/** The folder that is shown: its entries, page by page, their order, and what is selected. */
+import { signal } from "@preact/signals";
+import type { Entry, SortKey } from "../../api/types";
+import { api } from "../../app/services";
+
+/** Entries of a page; the server sends 1,000 at most. */
+const PAGE = 500;
+
+export interface Order {
+  key: SortKey;
+  descending: boolean;
+}
+
+export class Folder {
+  readonly path: string;
+  readonly entries = signal<Entry[]>([]);
+  readonly order = signal<Order>({ key: "name", descending: false });
+  readonly search = signal("");
+  readonly loading = signal(true);
+  readonly error = signal<unknown>(undefined);
+  /** Paths. */
+  readonly selected = signal<ReadonlySet<string>>(new Set());
+  /** Index of the entry that the keyboard is on. */
+  readonly focused = signal(0);
+  private cursor: string | undefined;
+  private request: AbortController | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  get hasMore(): boolean {
+    return this.cursor !== undefined;
+  }
+
+  /** Loads it anew, as far as it was loaded; what is shown stays until that has arrived. */
+  async reload(): Promise<void> {
+    const shown = this.entries.value.length;
+    this.request?.abort();
+    const request = new AbortController();
+    this.request = request;
+    this.loading.value = true;
+    try {
+      const entries: Entry[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await this.page(cursor, request.signal);
+        entries.push(...page.entries);
+        cursor = page.cursor;
+      } while (cursor !== undefined && entries.length < shown);
+      this.cursor = cursor;
+      this.entries.value = entries;
+      this.error.value = undefined;
+      const paths = new Set(entries.map((entry) => entry.path));
+      this.select([...this.selected.value].filter((path) => paths.has(path)));
+      this.focused.value = Math.max(0, Math.min(this.focused.value, entries.length - 1));
+    } catch (error) {
+      if (!request.signal.aborted) this.error.value = error;
+    } finally {
+      if (this.request === request) this.loading.value = false;
+    }
+  }
+
+  /** The next page. */
+  async more(): Promise<void> {
+    if (!this.hasMore || this.loading.value) return;
+    this.loading.value = true;
+    const request = new AbortController();
+    this.request = request;
+    try {
+      const page = await this.page(this.cursor, request.signal);
+      this.cursor = page.cursor;
+      this.entries.value = [...this.entries.value, ...page.entries];
+    } catch (error) {
+      if (!request.signal.aborted) this.error.value = error;
+    } finally {
+      if (this.request === request) this.loading.value = false;
+    }
+  }
+
+  sortBy(key: SortKey): void {
+    const { key: old, descending } = this.order.value;
+    // Names are first wanted from A on, sizes and times from the largest and newest on.
+    this.order.value = { key, descending: key === old ? !descending : key !== "name" };
+    void this.reload();
+  }
+
+  find(text: string): void {
+    this.search.value = text;
+    this.entries.value = [];
+    void this.reload();
+  }
+
+  select(paths: Iterable<string>): void {
+    this.selected.value = new Set(paths);
+  }
+
+  toggle(path: string): void {
+    const selected = new Set(this.selected.value);
+    if (!selected.delete(path)) selected.add(path);
+    this.selected.value = selected;
+  }
+
+  /** From the entry the keyboard is on to this one. */
+  selectTo(index: number): void {
+    const [from, to] = [this.focused.value, index].sort((a, b) => a - b);
+    const range = this.entries.value.slice(from, (to ?? 0) + 1).map((entry) => entry.path);
+    this.select([...this.selected.value, ...range]);
+  }
+
+  chosen(): Entry[] {
+    return this.entries.value.filter((entry) => this.selected.value.has(entry.path));
+  }
+
+  close(): void {
+    this.request?.abort();
+  }
+
+  private async page(cursor: string | undefined, signal: AbortSignal) {
+    const { key: sort, descending } = this.order.value;
+    const search = this.search.value;
+    const page = { cursor, sort, descending, search, limit: PAGE };
+    const listing = await api.list(this.path, page, signal);
+    if (listing.kind === "file") return { entries: [listing as Entry], cursor: undefined };
+    return { entries: listing.entries ?? [], cursor: listing.next_cursor };
+  }
+}

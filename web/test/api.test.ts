@@ -1,0 +1,230 @@
+import { blake3 } from "hash-wasm";
+import { describe, expect, it } from "vitest";
+import { Api } from "../src/api/client";
+import { isCovered, Position } from "../src/api/position";
+import { type Keeper, type Kept, Session } from "../src/api/session";
+import { Gate } from "../src/upload/gate";
+import { hashFile, NoChallenge, prove, type Remembered, Stopped } from "../src/upload/hashing";
+import { Slots } from "../src/upload/slots";
+import { content, fileOf, until } from "./fake";
+
+class Accounts {
+  kept: Kept | undefined;
+  refreshes = 0;
+  valid = new Set<string>();
+  refresh = "";
+  private count = 0;
+
+  readonly keeper: Keeper = {
+    read: () => this.kept,
+    write: (kept) => {
+      this.kept = kept;
+    },
+    exclusive: (work) => work(),
+  };
+
+  readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
+    if (url === "/api/v1/sessions") return this.pair(201);
+    if (url === "/api/v1/sessions/refresh") {
+      this.refreshes += 1;
+      const { refresh_token } = JSON.parse(String(init.body)) as { refresh_token: string };
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      return refresh_token === this.refresh ? this.pair(200) : refused();
+    }
+    const header = new Headers(init.headers).get("Authorization") ?? "";
+    return this.valid.has(header.slice(7)) ? Response.json({ username: "a" }) : refused();
+  };
+
+  private pair(status: number): Response {
+    this.count += 1;
+    this.refresh = `refresh${this.count}`;
+    const access_token = `access${this.count}`;
+    this.valid.add(access_token);
+    const body = { access_token, expires_in: 600, refresh_token: this.refresh };
+    return Response.json(body, { status });
+  }
+}
+
+const refused = () =>
+  new Response('{"type":"/problems/unauthenticated","title":"","status":401}', {
+    status: 401,
+    headers: { "Content-Type": "application/problem+json" },
+  });
+
+async function signedIn() {
+  const accounts = new Accounts();
+  const clock = { now: 0 };
+  const session = new Session(accounts.fetch, accounts.keeper, () => clock.now);
+  await session.signIn("alice", "x");
+  return { accounts, clock, session, api: new Api(accounts.fetch, session) };
+}
+
+describe("the session", () => {
+  it("exchanges its token once, however many ask", async () => {
+    const { accounts, clock, session } = await signedIn();
+    expect(await session.token()).toBe("access1");
+    clock.now = 550_000;
+    const tokens = await Promise.all([session.token(), session.token(), session.token()]);
+    expect(new Set(tokens)).toEqual(new Set(["access2"]));
+    expect(accounts.refreshes).toBe(1);
+  });
+
+  it("repeats a request whose token the server did not take", async () => {
+    const { accounts, api } = await signedIn();
+    accounts.valid.clear();
+    expect(await api.me()).toEqual({ username: "a" });
+    expect(accounts.refreshes).toBe(1);
+  });
+
+  it("goes on with the token that another tab has exchanged", async () => {
+    const { accounts, clock, session } = await signedIn();
+    const other = new Session(accounts.fetch, accounts.keeper, () => clock.now);
+    clock.now = 550_000;
+    await other.token();
+    await session.token();
+    expect(session.state.value).toBe("in");
+  });
+
+  it("that has ended waits for a new login and goes on", async () => {
+    const { accounts, session, api } = await signedIn();
+    accounts.valid.clear();
+    accounts.refresh = "revoked";
+    const answer = api.me();
+    await until(() => session.state.value === "expired");
+    await session.signIn("Alice", "x");
+    expect(await answer).toEqual({ username: "a" });
+  });
+
+  it("of somebody else does not go on", async () => {
+    const { accounts, session, api } = await signedIn();
+    accounts.valid.clear();
+    accounts.refresh = "revoked";
+    const answer = expect(api.me()).rejects.toThrow("signed out");
+    await until(() => session.state.value === "expired");
+    await session.signIn("bob", "x");
+    await answer;
+  });
+});
+
+describe("positions", () => {
+  it("only move forward", () => {
+    const position = new Position();
+    const learn = (value: string) => position.learn({ get: () => value });
+    learn("0-1-99");
+    learn("0-1-100");
+    learn("0-1-98");
+    learn("not valid");
+    let told = "";
+    position.tell((_, value) => {
+      told = value;
+    });
+    expect(told).toBe("0-1-100");
+    expect(isCovered("0-1-18446744073709551616", "0-1-18446744073709551617")).toBe(true);
+    expect(isCovered("ab:1-5", "ac:1-9")).toBe(false);
+  });
+});
+
+describe("hashing", () => {
+  it("is BLAKE3, in pieces", async () => {
+    const bytes = content(9_000_000);
+    expect(await hashFile(fileOf(bytes))).toBe(await blake3(bytes));
+    expect(await hashFile(fileOf(content(0)))).toBe(await blake3(""));
+  });
+
+  it("goes on where it was stopped, and remembers what is finished", async () => {
+    // Only long files are remembered.
+    const bytes = content(65 << 20);
+    const file = fileOf(bytes);
+    const kept = new Map<string, Remembered>();
+    const memory = {
+      get: async (key: string) => kept.get(key),
+      put: async (key: string, value: Remembered) => void kept.set(key, value),
+    };
+    let seen = 0;
+    const stop = hashFile(file, {
+      memory,
+      onProgress: (done) => {
+        seen = done;
+      },
+      isStopped: () => seen > 20 << 20,
+    });
+    await expect(stop).rejects.toBeInstanceOf(Stopped);
+    let first: number | undefined;
+    const onProgress = (done: number) => {
+      first ??= done;
+    };
+    expect(await hashFile(file, { memory, onProgress })).toBe(await blake3(bytes));
+    expect(first).toBeGreaterThan(20 << 20);
+    first = undefined;
+    await hashFile(file, { memory, onProgress });
+    expect(first).toBe(file.size);
+    const other = fileOf(content(65 << 20, 7));
+    expect(await hashFile(other, { memory })).not.toBe(await blake3(bytes));
+  });
+
+  it("proves possession of windows, and refuses challenges that make no sense", async () => {
+    const bytes = content(10_000);
+    const key = new Uint8Array(32);
+    const challenge = (windows: [number, number][], nonce = "00".repeat(32)) => ({
+      nonce,
+      windows,
+      expires_at: "",
+    });
+    const both = new Uint8Array([...bytes.slice(5, 15), ...bytes.slice(100, 200)]);
+    const proof = await prove(
+      new Blob([bytes]),
+      challenge([
+        [5, 10],
+        [100, 100],
+      ]),
+    );
+    expect(proof).toBe(await blake3(both, 256, key));
+    for (const wrong of [
+      challenge([], "short"),
+      challenge([[0, 10_001]]),
+      challenge([[0, (1 << 20) + 1]]),
+      challenge(Array.from({ length: 2_000 }, () => [0, 1])),
+    ]) {
+      await expect(prove(new Blob([bytes]), wrong)).rejects.toBeInstanceOf(NoChallenge);
+    }
+  });
+});
+
+describe("bounds", () => {
+  it("serve in order, and forget who has gone", async () => {
+    const slots = new Slots(1);
+    const forever = new AbortController().signal;
+    const gone = new AbortController();
+    const order: string[] = [];
+    let release = () => {};
+    const first = slots.run(
+      forever,
+      () =>
+        new Promise<void>((resolve) => {
+          release = resolve;
+        }),
+    );
+    const second = slots.run(gone.signal, async () => void order.push("gone"));
+    const third = slots.run(forever, async () => void order.push("third"));
+    gone.abort(new Error("gone"));
+    await expect(second).rejects.toThrow("gone");
+    release();
+    await Promise.all([first, third]);
+    expect(order).toEqual(["third"]);
+  });
+
+  it("open again when the server answers", async () => {
+    let there = false;
+    const gate = new Gate(async () => there);
+    const seen: boolean[] = [];
+    gate.onChange = (away) => seen.push(away);
+    gate.close();
+    gate.close();
+    const passed = gate.pass(new AbortController().signal);
+    await expect(gate.pass(AbortSignal.abort(new Error("stop")))).rejects.toThrow("stop");
+    there = true;
+    gate.hurry();
+    await passed;
+    expect(seen).toEqual([true, false]);
+  });
+});
