@@ -92,7 +92,10 @@ export function follow(): void {
   onOtherTab(() => {
     const before = session.username.value;
     session.follow();
-    if (session.username.value !== before) startOver();
+    if (session.username.value === before) return;
+    // Nothing of the other user stays on the page.
+    startOver();
+    location.reload();
   });
   window.addEventListener("online", () => engine.gate.hurry());
   window.addEventListener("beforeunload", (event) => {
