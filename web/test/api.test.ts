@@ -69,6 +69,13 @@ describe("the session", () => {
     expect(accounts.refreshes).toBe(1);
   });
 
+  it("needs no exchange after a reload", async () => {
+    const { accounts, clock, session } = await signedIn();
+    const reloaded = new Session(accounts.fetch, accounts.keeper, () => clock.now);
+    expect(await reloaded.token()).toBe(await session.token());
+    expect(accounts.refreshes).toBe(0);
+  });
+
   it("repeats a request whose token the server did not take", async () => {
     const { accounts, api } = await signedIn();
     accounts.valid.clear();
@@ -80,8 +87,14 @@ describe("the session", () => {
     const { accounts, clock, session } = await signedIn();
     const other = new Session(accounts.fetch, accounts.keeper, () => clock.now);
     clock.now = 550_000;
-    await other.token();
-    await session.token();
+    const shared = await other.token();
+    expect(await session.token()).toBe(shared);
+    expect(accounts.refreshes).toBe(1);
+    accounts.valid.clear();
+    session.refused(shared);
+    other.refused(shared);
+    expect(await session.token()).toBe(await other.token());
+    expect(accounts.refreshes).toBe(2);
     expect(session.state.value).toBe("in");
   });
 

@@ -89,3 +89,21 @@ export async function chineseIsComplete({ browser, url, username }) {
   assert.equal(await page.evaluate(() => document.documentElement.lang), "zh");
   return page;
 }
+
+export async function tabsShareTheSession({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  const other = await page.context().newPage();
+  await other.goto(url);
+  await other.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  // Both have exchanged the one refresh token, one after the other, and both still work.
+  await page.reload();
+  await other.reload();
+  await page.reload();
+  await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  await other.getByRole("link", { name: "Account" }).click();
+  await other.getByRole("button", { name: "Sign out", exact: true }).click();
+  await other.getByRole("heading", { name: "Sign in" }).waitFor();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  return page;
+}

@@ -1,11 +1,12 @@
 /**
  * The login of this browser.
  *
- * The access token lives in memory only. The refresh token has to survive a reload, and the API
- * hands it to scripts, not in a cookie, so it is kept in localStorage: what protects it is that no
- * foreign script runs on this origin (the Content-Security-Policy, and content that is served with
- * `sandbox`). It can be used once. Tabs share it, so exchanging it is done under a lock that spans
- * tabs, and always with the newest token there is: an old one would end the session.
+ * The API hands tokens to scripts, not in a cookie, so they are kept in localStorage: what protects
+ * them is that no foreign script runs on this origin (the Content-Security-Policy, and content that
+ * is served with `sandbox`). The refresh token can be used once; an old one ends the session. Tabs
+ * share both tokens, so an exchange is done under a lock that spans tabs, with the newest token
+ * there is, and only when the access token is used up: a reload in the middle of an exchange would
+ * lose its answer.
  */
 import { signal } from "@preact/signals";
 import { ApiError, NetworkError, problemOf } from "./error";
@@ -22,6 +23,9 @@ export type SessionState = "out" | "in" | "expired";
 export interface Kept {
   username: string;
   refresh: string;
+  access: string;
+  /** When the access token ends, in milliseconds since 1970. */
+  until: number;
 }
 
 /** Where the refresh token is kept, and the lock around its exchange. */
@@ -31,12 +35,19 @@ export interface Keeper {
   exclusive<T>(work: () => Promise<T>): Promise<T>;
 }
 
+interface Access {
+  token: string;
+  until: number;
+}
+
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export class Session {
   readonly state = signal<SessionState>("out");
   readonly username = signal("");
-  private access: { token: string; until: number } | undefined;
+  private access: Access | undefined;
+  /** The last one that the server did not take. */
+  private bad = "";
   private exchanging: Promise<string> | undefined;
   private waiting: ((error?: Error) => void)[] = [];
   private readonly fetch: Fetch;
@@ -69,7 +80,7 @@ export class Session {
   async token(): Promise<string> {
     if (this.state.value === "out") throw new SignedOut();
     if (this.state.value === "expired") await this.signedInAgain();
-    if (this.access && this.access.until - EARLY > this.now()) return this.access.token;
+    if (this.access && this.isGood(this.access)) return this.access.token;
     this.exchanging ??= this.exchange().finally(() => {
       this.exchanging = undefined;
     });
@@ -78,7 +89,15 @@ export class Session {
 
   /** The server refused this token. */
   refused(token: string): void {
-    if (this.access?.token === token) this.access = undefined;
+    this.bad = token;
+  }
+
+  private current(): Access | undefined {
+    return this.access;
+  }
+
+  private isGood({ token, until }: Access): boolean {
+    return token !== this.bad && until - EARLY > this.now();
   }
 
   /** Ends it here; `ended` says that the server knows. */
@@ -105,6 +124,11 @@ export class Session {
         return await this.keeper.exclusive(async () => {
           const kept = this.keeper.read();
           if (!kept) throw new SignedOut();
+          const shared = { token: kept.access, until: kept.until };
+          if (this.isGood(shared)) {
+            this.access = shared;
+            return shared.token;
+          }
           const refresh_token = kept.refresh;
           return this.take(await this.post("/api/v1/sessions/refresh", { refresh_token }));
         });
@@ -114,7 +138,8 @@ export class Session {
         this.access = undefined;
         this.state.value = "expired";
         await this.signedInAgain();
-        if (this.access) return (this.access as { token: string }).token;
+        const fresh = this.current();
+        if (fresh) return fresh.token;
       }
     }
   }
@@ -124,7 +149,9 @@ export class Session {
       token: tokens.access_token,
       until: this.now() + tokens.expires_in * 1000,
     };
-    this.keeper.write({ username: this.username.value, refresh: tokens.refresh_token });
+    const { token, until } = this.access;
+    const username = this.username.value;
+    this.keeper.write({ username, refresh: tokens.refresh_token, access: token, until });
     return tokens.access_token;
   }
 

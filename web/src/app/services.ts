@@ -10,8 +10,11 @@ import { serverOf } from "../upload/server";
 
 /** The page shows the engine's state this often at most, in milliseconds. */
 const SHOW_EVERY = 120;
-/** After a file has arrived, how long to wait for more before asking what has changed. */
+/** After a file has arrived, how long to wait for more before asking what has changed: ms. */
 const SETTLE = 400;
+/** The same while many arrive: asking each time would slow them down. */
+const SETTLE_MANY = 2_000;
+const MANY = 50;
 
 const fetcher = (url: string, init: RequestInit) => fetch(url, init);
 export const session = new Session(fetcher, browserKeeper);
@@ -55,6 +58,7 @@ let settling: ReturnType<typeof setTimeout> | undefined;
 engine.onDone = (item) => {
   arrived.push(item.result?.path ?? item.path);
   if (settling !== undefined) return;
+  const settle = engine.items.length < MANY ? SETTLE : SETTLE_MANY;
   settling = setTimeout(() => {
     settling = undefined;
     arrivals.value = { count: arrivals.value.count + 1, paths: arrived };
@@ -62,7 +66,7 @@ engine.onDone = (item) => {
     void refreshAccount();
     // One of them may be what was just finished.
     if (unfinished.value.length > 0) void refreshUnfinished().catch(() => {});
-  }, SETTLE);
+  }, settle);
 };
 
 export async function refreshAccount(): Promise<void> {
@@ -88,7 +92,10 @@ export function follow(): void {
   onOtherTab(() => {
     const before = session.username.value;
     session.follow();
-    if (session.username.value !== before) startOver();
+    if (session.username.value === before) return;
+    // Nothing of the other user stays on the page.
+    startOver();
+    location.reload();
   });
   window.addEventListener("online", () => engine.gate.hurry());
   window.addEventListener("beforeunload", (event) => {

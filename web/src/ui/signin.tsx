@@ -78,22 +78,29 @@ export function SignIn({ register }: { register: boolean }) {
         <button type="submit" class="primary wide" disabled={busy}>
           {title}
         </button>
-        <p class="muted center">
-          {expired ? (
-            <button type="button" class="link" onClick={() => session.forget()}>
-              {t("sign.other")}
-            </button>
-          ) : register ? (
-            <>
-              {t("sign.haveAccount")} <a href="/signin">{t("sign.in")}</a>
-            </>
-          ) : (
-            <>
-              {t("sign.newHere")} <a href="/register">{t("sign.up")}</a>
-            </>
-          )}
-        </p>
+        <Other register={register} expired={expired} />
       </form>
     </main>
+  );
+}
+
+/** The way for those who wanted something else here. */
+function Other({ register, expired }: { register: boolean; expired: boolean }) {
+  return (
+    <p class="muted center">
+      {expired ? (
+        <button type="button" class="link" onClick={() => session.forget()}>
+          {t("sign.other")}
+        </button>
+      ) : register ? (
+        <>
+          {t("sign.haveAccount")} <a href="/signin">{t("sign.in")}</a>
+        </>
+      ) : (
+        <>
+          {t("sign.newHere")} <a href="/register">{t("sign.up")}</a>
+        </>
+      )}
+    </p>
   );
 }

@@ -22,6 +22,7 @@ export class Folder {
   readonly selected = signal<ReadonlySet<string>>(new Set());
   /** Index of the entry that the keyboard is on. */
   readonly focused = signal(0);
+  private focusWanted = false;
   private cursor: string | undefined;
   private request: AbortController | undefined;
 
@@ -106,6 +107,21 @@ export class Folder {
     const [from, to] = [this.focused.value, index].sort((a, b) => a - b);
     const range = this.entries.value.slice(from, (to ?? 0) + 1).map((entry) => entry.path);
     this.select([...this.selected.value, ...range]);
+  }
+
+  /** The keyboard goes to this entry, or the nearest that there is, selecting on its way. */
+  walkTo(index: number, selecting: boolean): void {
+    const near = Math.max(0, Math.min(this.entries.value.length - 1, index));
+    if (selecting) this.selectTo(near);
+    this.focusWanted = near !== this.focused.value;
+    this.focused.value = near;
+  }
+
+  /** Shall the row the keyboard is on take the focus? Once. */
+  takeFocus(): boolean {
+    const wanted = this.focusWanted;
+    this.focusWanted = false;
+    return wanted;
   }
 
   chosen(): Entry[] {

@@ -32,60 +32,18 @@ export const DRAGGED = "application/x-cloudstore-paths";
 /** The entries as a grid. Arrows move, Space selects, Enter opens, F2 renames, Delete deletes. */
 export function List({ folder, actions }: Props) {
   const narrow = useMedia("(max-width: 720px)");
-  const grid = useRef<HTMLDivElement>(null);
   const entries = folder.entries.value;
   const focused = folder.focused.value;
-  const keyboard = useRef(false);
-
-  useLayoutEffect(() => {
-    if (!keyboard.current) return;
-    keyboard.current = false;
-    grid.current?.querySelector<HTMLElement>(`[aria-rowindex="${focused + 2}"]`)?.focus();
-  }, [focused]);
-
-  const onKeyDown = (event: KeyboardEvent) => {
-    const target = event.target as HTMLElement;
-    if (target.getAttribute("role") !== "row" || event.altKey) return;
-    const entry = entries[focused];
-    const moves: Record<string, number> = {
-      ArrowDown: focused + 1,
-      ArrowUp: focused - 1,
-      Home: 0,
-      End: entries.length - 1,
-      PageDown: focused + 10,
-      PageUp: focused - 10,
-    };
-    const to = moves[event.key];
-    const command = event.ctrlKey || event.metaKey;
-    if (to !== undefined) {
-      const index = Math.max(0, Math.min(entries.length - 1, to));
-      if (event.shiftKey) folder.selectTo(index);
-      keyboard.current = index !== focused;
-      folder.focused.value = index;
-    } else if (event.key === "a" && command) folder.select(entries.map((one) => one.path));
-    else if (event.key === "Escape") folder.select([]);
-    else if (!entry || command) return;
-    else if (event.key === " ") folder.toggle(entry.path);
-    else if (event.key === "Enter") actions.open(entry);
-    else if (event.key === "F2") actions.rename(entry);
-    else if (event.key === "Delete") {
-      const chosen = folder.chosen();
-      actions.remove(chosen.length > 0 ? chosen : [entry]);
-    } else return;
-    event.preventDefault();
-  };
-
   const selecting = folder.selected.value.size > 0;
   return (
     <div
-      ref={grid}
       class={`list ${selecting ? "selecting" : ""}`}
       role="grid"
       aria-label={t("drive.list", { folder: plain(nameOf(folder.path)) || t("drive.home") })}
       aria-rowcount={folder.hasMore ? -1 : entries.length + 1}
       aria-multiselectable="true"
       tabIndex={-1}
-      onKeyDown={onKeyDown}
+      onKeyDown={(event) => onKey(event, folder, actions)}
     >
       <Head folder={folder} />
       <VirtualRows
@@ -106,6 +64,39 @@ export function List({ folder, actions }: Props) {
       </VirtualRows>
     </div>
   );
+}
+
+/** Rows that one press of a page key passes. */
+const PAGE_OF_ROWS = 10;
+
+function onKey(event: KeyboardEvent, folder: Folder, actions: Actions): void {
+  const target = event.target as HTMLElement;
+  if (target.getAttribute("role") !== "row" || event.altKey) return;
+  const entries = folder.entries.value;
+  const focused = folder.focused.value;
+  const entry = entries[focused];
+  const moves: Record<string, number> = {
+    ArrowDown: focused + 1,
+    ArrowUp: focused - 1,
+    Home: 0,
+    End: entries.length - 1,
+    PageDown: focused + PAGE_OF_ROWS,
+    PageUp: focused - PAGE_OF_ROWS,
+  };
+  const to = moves[event.key];
+  const command = event.ctrlKey || event.metaKey;
+  if (to !== undefined) folder.walkTo(to, event.shiftKey);
+  else if (event.key === "a" && command) folder.select(entries.map((one) => one.path));
+  else if (event.key === "Escape") folder.select([]);
+  else if (!entry || command) return;
+  else if (event.key === " ") folder.toggle(entry.path);
+  else if (event.key === "Enter") actions.open(entry);
+  else if (event.key === "F2") actions.rename(entry);
+  else if (event.key === "Delete") {
+    const chosen = folder.chosen();
+    actions.remove(chosen.length > 0 ? chosen : [entry]);
+  } else return;
+  event.preventDefault();
 }
 
 function Head({ folder }: { folder: Folder }) {
@@ -157,6 +148,11 @@ function Row({ index, entry, folder, actions }: RowProps) {
   const name = nameOf(entry.path);
   const file = entry.kind === "file" ? entry : undefined;
   const here = folder.focused.value === index;
+  const row = useRef<HTMLDivElement>(null);
+  // It may not have been drawn when the keyboard got here.
+  useLayoutEffect(() => {
+    if (here && folder.takeFocus()) row.current?.focus();
+  }, [here]);
   const onClick = (event: MouseEvent) => {
     if (event.ctrlKey || event.metaKey) folder.toggle(entry.path);
     else if (event.shiftKey) folder.selectTo(index);
@@ -170,6 +166,7 @@ function Row({ index, entry, folder, actions }: RowProps) {
   const into = file ? {} : dropInto((paths) => actions.moveInto(paths, entry.path));
   return (
     <div
+      ref={row}
       role="row"
       class={selected ? "row selected" : "row"}
       aria-rowindex={index + 2}

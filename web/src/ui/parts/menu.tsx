@@ -1,4 +1,4 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, RefObject } from "preact";
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, type IconName } from "./icons";
 
@@ -27,27 +27,7 @@ export function Menu({ label, entries, class: extra = "", children, tabIndex }: 
   const list = useRef<HTMLDivElement>(null);
   const id = useId();
 
-  // Before anything is drawn: the next key may come at once, and belongs to the menu.
-  useLayoutEffect(() => {
-    if (!open) return;
-    const menu = list.current;
-    const anchor = button.current;
-    if (!menu || !anchor) return;
-    menu.showPopover();
-    place(menu, anchor);
-    menu.querySelector("button")?.focus();
-    const closed = (event: Event) => {
-      if ((event as ToggleEvent).newState === "closed") setOpen(false);
-    };
-    const scrolled = () => menu.hidePopover();
-    menu.addEventListener("toggle", closed);
-    window.addEventListener("resize", scrolled);
-    return () => {
-      menu.removeEventListener("toggle", closed);
-      window.removeEventListener("resize", scrolled);
-    };
-  }, [open]);
-
+  useShown(open, list, button, () => setOpen(false));
   const close = () => {
     list.current?.hidePopover();
     setOpen(false);
@@ -112,6 +92,35 @@ export function Menu({ label, entries, class: extra = "", children, tabIndex }: 
       )}
     </>
   );
+}
+
+/** Shows the menu at its button, and follows the browser when it closes it. */
+function useShown(
+  open: boolean,
+  list: RefObject<HTMLDivElement | null>,
+  button: RefObject<HTMLButtonElement | null>,
+  onClosed: () => void,
+): void {
+  // Before anything is drawn: the next key may come at once, and belongs to the menu.
+  useLayoutEffect(() => {
+    if (!open) return;
+    const menu = list.current;
+    const anchor = button.current;
+    if (!menu || !anchor) return;
+    menu.showPopover();
+    place(menu, anchor);
+    menu.querySelector("button")?.focus();
+    const closed = (event: Event) => {
+      if ((event as ToggleEvent).newState === "closed") onClosed();
+    };
+    const scrolled = () => menu.hidePopover();
+    menu.addEventListener("toggle", closed);
+    window.addEventListener("resize", scrolled);
+    return () => {
+      menu.removeEventListener("toggle", closed);
+      window.removeEventListener("resize", scrolled);
+    };
+  }, [open]);
 }
 
 function place(menu: HTMLElement, anchor: HTMLElement): void {
