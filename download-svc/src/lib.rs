@@ -143,6 +143,7 @@ pub fn router(
         .route("/api/v1/files/", entry())
         .route("/api/v1/files/{*path}", entry())
         .route("/api/v1/folders", post(files_api::create_folder))
+        .route("/api/v1/copies", post(files_api::copy))
         .route("/api/v1/changes", post(files_api::change))
         .with_state(app))
 }

@@ -207,6 +207,12 @@ fn routes(upload: &str) -> Vec<Route> {
         ("DELETE", "/api/v1/files/absent".into(), none.clone(), FULL),
         (
             "POST",
+            "/api/v1/copies".into(),
+            json!({ "from": "/absent", "to": "/b" }),
+            FULL,
+        ),
+        (
+            "POST",
             "/api/v1/changes".into(),
             json!({ "changes": [{ "op": "delete", "path": "/absent" }] }),
             FULL,

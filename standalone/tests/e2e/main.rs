@@ -17,6 +17,7 @@ mod clients;
 mod collision;
 mod completion;
 mod concurrency;
+mod copies;
 mod dav;
 mod direct;
 mod disk_full;
