@@ -206,6 +206,18 @@ fn routes(upload: &str) -> Vec<Route> {
         ),
         ("DELETE", "/api/v1/files/absent".into(), none.clone(), FULL),
         (
+            "GET",
+            "/api/v1/archive/absent".into(),
+            none.clone(),
+            READERS,
+        ),
+        (
+            "POST",
+            "/api/v1/archive".into(),
+            json!({ "paths": ["/absent"] }),
+            READERS,
+        ),
+        (
             "POST",
             "/api/v1/copies".into(),
             json!({ "from": "/absent", "to": "/b" }),

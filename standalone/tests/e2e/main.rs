@@ -11,6 +11,7 @@ mod support;
 
 mod accounts;
 mod api_tokens;
+mod archive;
 mod batch;
 mod chunks;
 mod clients;
