@@ -288,6 +288,9 @@ checks! {
         id(&r.id)?;
         new_path(&r.to)?;
         below_root(&r.from)?;
+        if r.replace && r.rename {
+            return Err(malformed("either replace or rename".to_owned()));
+        }
         precondition(r.precondition.as_ref())
     };
     DeleteRequest |r| {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cloudstore_proto::{
     file::{Blob, Entry, EntryKind, Precondition, precondition},
+    path,
     upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
 use cloudstore_service::{Kind, Problem, Result};
@@ -154,6 +155,16 @@ pub fn place(there: Option<&Entry>, same_content: bool, rule: OnConflict) -> Res
         OnConflict::Rename => Ok(Placement::Rename),
         OnConflict::Fail | OnConflict::Unspecified => Err(name_conflict()),
     }
+}
+
+/// The path with another name, if a free one was found that fits.
+///
+/// # Errors
+/// `NameConflict`.
+pub fn renamed(path: &str, name: Option<String>) -> Result<String> {
+    let renamed = name.map(|name| path::join(path::parent(path), &name));
+    let fits = renamed.filter(|path| path.len() <= path::MAX_PATH_BYTES);
+    fits.ok_or_else(name_conflict)
 }
 
 /// The name is taken.

@@ -1,7 +1,10 @@
 //! Files and folders of an account, as dbproxy knows them.
 
 use bytes::Bytes;
-use cloudstore_proto::file::{self, file_store_client::FileStoreClient};
+use cloudstore_proto::{
+    file::{self, file_store_client::FileStoreClient},
+    http::{CopyEntry, OnConflict},
+};
 use cloudstore_service::{
     Result,
     rpc::{Channel, deadline},
@@ -154,6 +157,32 @@ impl Catalog {
             .client
             .clone()
             .r#move(deadline(request))
+            .await?
+            .into_inner())
+    }
+
+    /// Copies an entry with everything below it, in one transaction.
+    pub async fn copy(
+        &self,
+        owner: Uuid,
+        copy: CopyEntry,
+        precondition: Option<file::Precondition>,
+    ) -> Result<file::Entry> {
+        let request = file::CopyRequest {
+            owner: id(owner),
+            from: copy.from,
+            to: copy.to,
+            precondition,
+            replace: copy.on_conflict == OnConflict::Replace,
+            rename: copy.on_conflict == OnConflict::Rename,
+            shallow: false,
+            // The channel may repeat the call.
+            id: id(Uuid::now_v7()),
+        };
+        Ok(self
+            .client
+            .clone()
+            .copy(deadline(request))
             .await?
             .into_inner())
     }

@@ -90,16 +90,38 @@ pub enum Sending {
     Redirect(Url),
 }
 
+/// How often something is looked for that may be moving.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts(u32);
+
+impl Attempts {
+    /// Waits before another attempt; `false` when there is none left.
+    pub(crate) async fn next(&mut self) -> bool {
+        if self.0 == ATTEMPTS {
+            return false;
+        }
+        // Not of length 0, which would be up to a millisecond.
+        if self.0 > 0 {
+            tokio::time::sleep(PAUSE * self.0).await;
+        }
+        self.0 += 1;
+        true
+    }
+
+    /// This is not the first one.
+    pub(crate) const fn is_repeated(&self) -> bool {
+        self.0 > 1
+    }
+}
+
 /// Finds the file and a readable copy of its content.
 ///
 /// # Errors
 /// `not-found`, `is-a-folder`; `unavailable` and `overloaded` for what may pass; `internal` for
 /// content that is damaged or lost.
 pub async fn find(catalog: &Catalog, reader: &Reader, wanted: &Wanted) -> Result<Found> {
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            tokio::time::sleep(PAUSE * attempt).await;
-        }
+    let mut attempts = Attempts::default();
+    while attempts.next().await {
         let entry = catalog.stat(wanted.owner, &wanted.path).await?;
         let blob = blob_of(&entry)?;
         let now = convert::unsigned(clock::now_ms()) / 1_000;
@@ -118,7 +140,7 @@ pub async fn find(catalog: &Catalog, reader: &Reader, wanted: &Wanted) -> Result
                     reply,
                 });
             }
-            Err(reader::Error::Gone) => tracing::debug!(attempt, "content moved, looking again"),
+            Err(reader::Error::Gone) => tracing::debug!("content moved, looking again"),
             Err(error) => return Err(problem(error)),
         }
     }
@@ -126,7 +148,8 @@ pub async fn find(catalog: &Catalog, reader: &Reader, wanted: &Wanted) -> Result
     Err(problem(reader::Error::Gone))
 }
 
-fn blob_of(entry: &file::Entry) -> Result<Blob> {
+/// The content of a file.
+pub(crate) fn blob_of(entry: &file::Entry) -> Result<Blob> {
     if entry.kind() != file::EntryKind::File {
         return Err(Problem::new(Kind::IsAFolder, "the path names a folder"));
     }
@@ -196,7 +219,8 @@ async fn open(
     }))
 }
 
-fn problem(error: reader::Error) -> Problem {
+/// What a client is told.
+pub(crate) fn problem(error: reader::Error) -> Problem {
     match error {
         reader::Error::Overloaded => {
             Problem::new(Kind::Overloaded, "too many downloads at once").retry_after(1)

@@ -2,8 +2,8 @@
 //! lead to it.
 //!
 //! A request for content runs through these modules: [`conditional`] and [`range`] decide what is
-//! to be sent, [`content`] finds a copy, [`reader`] reads and verifies it group by group. `http`
-//! is all there is of HTTP.
+//! to be sent, [`content`] finds a copy, [`reader`] reads and verifies it group by group. `archive`
+//! puts whole folders together. `http` is all there is of HTTP.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -16,6 +16,7 @@ use cloudstore_backends::{blob::BlobStore, staging::StagedBlobs};
 use cloudstore_service::{auth::Verifier, rpc::Channel};
 use tokio_util::sync::CancellationToken;
 
+mod archive;
 mod cache;
 pub mod catalog;
 pub mod conditional;
@@ -30,7 +31,9 @@ pub use options::{Options, Policy};
 
 use cache::{DiskCache, Ranking};
 use catalog::Catalog;
-use http::{content as content_api, dav as dav_api, files as files_api, web};
+use http::{
+    archive as archive_api, content as content_api, dav as dav_api, files as files_api, web,
+};
 use reader::Reader;
 
 /// Bounds of the service, and how content is delivered.
@@ -125,6 +128,7 @@ pub fn router(
             .patch(files_api::rename)
             .delete(files_api::delete)
     };
+    let archive = || get(archive_api::read).post(archive_api::select);
     let app = App {
         catalog,
         reader: Arc::new(reader),
@@ -134,6 +138,10 @@ pub fn router(
     Ok(Router::new()
         // Content. axum sends HEAD to the GET handler.
         .route("/api/v1/content/{*path}", get(content_api::read))
+        // Folders and selections as one zip archive.
+        .route("/api/v1/archive", archive())
+        .route("/api/v1/archive/", archive())
+        .route("/api/v1/archive/{*path}", get(archive_api::read))
         // WebDAV; its other methods are upload-svc's.
         .route("/dav", get(dav_api::read))
         .route("/dav/", get(dav_api::read))
@@ -143,6 +151,7 @@ pub fn router(
         .route("/api/v1/files/", entry())
         .route("/api/v1/files/{*path}", entry())
         .route("/api/v1/folders", post(files_api::create_folder))
+        .route("/api/v1/copies", post(files_api::copy))
         .route("/api/v1/changes", post(files_api::change))
         .with_state(app)
         // The web app, for people.

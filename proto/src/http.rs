@@ -506,3 +506,19 @@ pub struct MoveEntry {
     /// New absolute path; its parent must exist.
     pub path: String,
 }
+
+/// `POST /api/v1/copies`. No content is moved: the copies refer to the same, and take room in the quota.
+/// 201 with the copy; 507 `limit-reached` for a folder of more than 10,000 entries, 422 `invalid-path`
+/// for a folder into itself. `If-Match` is about what is copied.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyEntry {
+    /// Absolute path of a file, or of a folder, which is copied with everything below it.
+    pub from: String,
+    /// Absolute path of the copy; its parent must exist.
+    pub to: String,
+    /// What to do when `to` is taken, by whatever content. `replace` deletes what is there, a folder
+    /// with everything in it. Default: fail.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+}

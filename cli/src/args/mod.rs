@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Mkdir(MkdirArgs),
     /// Rename or move a file or folder
     Mv(MvArgs),
+    /// Copy a file or folder on the server, without moving content
+    Cp(CpArgs),
     /// Delete a file or folder
     Rm(RmArgs),
     /// Write a file's content to stdout
@@ -304,6 +306,22 @@ pub(crate) struct MvArgs {
     pub(crate) from: String,
     /// Its new path
     pub(crate) to: String,
+}
+
+/// `cp`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+TO is the path of the copy, or, with a trailing slash, the folder to copy into. A folder is copied with
+everything in it, up to 10,000 entries. No content is moved, but copies take room in the quota. With
+--on-conflict replace whatever is at TO is deleted, a folder with everything in it.")]
+pub(crate) struct CpArgs {
+    /// Remote file or folder
+    pub(crate) from: String,
+    /// Path of its copy
+    pub(crate) to: String,
+    /// What to do when the name is taken
+    #[arg(long, value_enum, default_value_t = Conflict::Fail)]
+    pub(crate) on_conflict: Conflict,
 }
 
 /// `rm`

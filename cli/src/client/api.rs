@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloudstore_proto::http::{
-    Account, Completed, CreateFolder, CreateToken, CreateUpload, CreateUploads, Created,
+    Account, Completed, CopyEntry, CreateFolder, CreateToken, CreateUpload, CreateUploads, Created,
     CreatedToken, CreatedUploads, Entry, File, Folder, Listing, Login, MoveEntry, OnConflict,
     Proof, Register, TokenList, Tokens, UploadState, Uploads,
 };
@@ -137,6 +137,22 @@ impl Client {
         };
         self.fetch(Request::new(Method::PATCH, path).json(&body)?.once())
             .await
+    }
+
+    /// Copies on the server.
+    pub(crate) async fn copy(
+        &self,
+        from: &str,
+        to: &str,
+        on_conflict: OnConflict,
+    ) -> Result<Entry> {
+        let body = CopyEntry {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            on_conflict,
+        };
+        let request = Request::new(Method::POST, "/api/v1/copies").json(&body)?;
+        self.fetch(request.once()).await
     }
 
     /// Deletes a file, or a folder with everything in it.

@@ -4,6 +4,7 @@ mod account;
 pub(crate) mod admin;
 mod cat;
 mod completions;
+mod cp;
 mod ls;
 mod mkdir;
 mod mv;
@@ -112,6 +113,7 @@ impl Context {
             Command::Ls(args) => ls::run(self, &args).await,
             Command::Mkdir(args) => mkdir::run(self, &args).await,
             Command::Mv(args) => mv::run(self, &args).await,
+            Command::Cp(args) => cp::run(self, &args).await,
             Command::Rm(args) => rm::run(self, &args).await,
             Command::Cat(args) => cat::run(self, &args).await,
             Command::Stat(args) => stat::run(self, &args.path).await,
@@ -230,6 +232,16 @@ impl Context {
 fn remote(path: &str) -> Result<String> {
     cloudstore_proto::path::normalize(path)
         .map_err(|error| Error::usage(error.to_string()).during(format!("cannot use {path}")))
+}
+
+/// Where an entry goes: to that path, or, if it ends with a slash, into that folder.
+fn target(from: &str, to: &str) -> Result<String> {
+    let path = remote(to)?;
+    Ok(if to.ends_with('/') {
+        cloudstore_proto::path::join(&path, cloudstore_proto::path::name(from))
+    } else {
+        path
+    })
 }
 
 /// `CLOUDSTORE_TOKEN`

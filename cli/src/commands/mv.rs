@@ -1,16 +1,11 @@
 //! `cloudstore mv`
 
-use cloudstore_proto::path;
-
-use super::{Context, remote};
+use super::{Context, remote, target};
 use crate::{args::MvArgs, error::Result};
 
 pub(super) async fn run(context: &Context, args: &MvArgs) -> Result<()> {
     let from = remote(&args.from)?;
-    let mut to = remote(&args.to)?;
-    if args.to.ends_with('/') {
-        to = path::join(&to, path::name(&from));
-    }
+    let to = target(&from, &args.to)?;
     let moved = context
         .connect()?
         .rename(&from, &to)

@@ -1,4 +1,4 @@
-//! `ls`, `mkdir`, `mv`, `rm`, `cat`, `stat`, `uploads`, `verify`.
+//! `ls`, `mkdir`, `mv`, `cp`, `rm`, `cat`, `stat`, `uploads`, `verify`.
 
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -26,6 +26,28 @@ fn folders_and_names() {
     user.run(&["mv", "/a/y/grüße €.txt", "/plain"]).ok();
     user.run(&["mv", "/nothing", "/else"]).fails_with(3);
     user.run(&["mv", "/plain", "/a"]).fails_with(1);
+
+    user.run(&["cp", "/a", "/copy"]).ok();
+    user.run(&["cp", "/plain", "/copy/"]).ok();
+    assert_eq!(user.listing("/copy"), ["plain", "y/", "y/z/"]);
+    user.run(&["cp", "/plain", "/copy/"]).fails_with(1);
+    user.run(&["cp", "/a", "/a/below"]).fails_with(1);
+    user.run(&["cp", "/nothing", "/else"]).fails_with(3);
+    user.run(&["cp", "/plain", "/nowhere/x"]).fails_with(3);
+    let renamed = user.run(&[
+        "cp",
+        "/plain",
+        "/plain",
+        "--on-conflict",
+        "rename",
+        "--json",
+    ]);
+    assert_eq!(renamed.ok().lines()[0]["path"], "/plain (1)");
+    user.run(&["cp", "/plain", "/copy/y", "--on-conflict", "replace"])
+        .ok();
+    assert_eq!(user.listing("/copy"), ["plain", "y"]);
+    assert_eq!(user.run(&["cat", "/copy/y"]).ok().text(), "hello");
+    user.run(&["rm", "-r", "/copy", "/plain (1)"]).ok();
 
     let long = user.run(&["ls", "-l", "/plain"]).ok();
     assert!(long.text().contains("5 B"), "{}", long.text());

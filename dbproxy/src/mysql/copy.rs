@@ -39,13 +39,21 @@ impl Command for CopyRequest {
         let from = from.ok_or_else(|| rules::not_found("file or folder"))?;
         let precondition = self.precondition.as_ref();
         rules::check_precondition(precondition, Some(&from))?;
-        let target = Walk::down(tx, &self.owner, &self.to).await?;
+        let renamed;
+        let request = if self.rename {
+            let to = free_path(tx, &self.owner, &self.to).await?;
+            renamed = Self { to, ..self.clone() };
+            &renamed
+        } else {
+            self
+        };
+        let target = Walk::down(tx, &self.owner, &request.to).await?;
         dav::check_replacing(|id| source.passes(id), target.end(), self.replace)?;
         dav::check_inside(&from, |id| target.passes(id))?;
         let Some(parent) = target.parent()? else {
             return Err(rules::not_found("folder").into());
         };
-        locks::allow(tx, &self.owner, precondition, &[Touched::tree(&self.to)]).await?;
+        locks::allow(tx, &self.owner, precondition, &[Touched::tree(&request.to)]).await?;
         // Before the target goes: neither of the two is below the other, it changes nothing here.
         let below = if self.shallow {
             Vec::new()
@@ -53,7 +61,7 @@ impl Command for CopyRequest {
             below(tx, &from).await?
         };
         let parent = parent.id.clone();
-        let copies = Copies::new(self, &parent, from, below, tx.now);
+        let copies = Copies::new(request, &parent, from, below, tx.now);
         copies.count(tx, &self.owner).await?;
         if let Some(there) = target.end() {
             files::remove(tx, &there.id).await?;
@@ -69,6 +77,16 @@ async fn made_before(tx: &mut Tx<'_>, request: &CopyRequest) -> Outcome<Entry> {
         Some(entry) if entry.owner == request.owner => Ok(entry),
         _ => Err(rules::not_found("copy any more").into()),
     }
+}
+
+/// The path, or if that is taken one with a number that is not.
+async fn free_path(tx: &mut Tx<'_>, owner: &Bytes, path: &str) -> Outcome<String> {
+    let walk = Walk::down(tx, owner, path).await?;
+    let Some(folder) = walk.parent()?.filter(|_| walk.end().is_some()) else {
+        return Ok(path.to_owned());
+    };
+    let name = tree::free_name(tx, &folder.id, path::name(path), &|_| false).await?;
+    Ok(rules::renamed(path, name)?)
 }
 
 /// An entry, whose path is its name only, and its folder.

@@ -25,7 +25,7 @@ use crate::{
 impl Command for CopyRequest {
     type Reply = Entry;
 
-    async fn run(self, tx: &mut Tx<'_>) -> Outcome<Entry> {
+    async fn run(mut self, tx: &mut Tx<'_>) -> Outcome<Entry> {
         let source = Walk::down_and(tx, &self.owner, &self.from, Some(&self.id)).await?;
         if source.by_id.is_some() {
             return made_before(tx, &self).await;
@@ -34,6 +34,9 @@ impl Command for CopyRequest {
         let from = from.ok_or_else(|| rules::not_found("file or folder"))?;
         let precondition = self.precondition.as_ref();
         rules::check_precondition(precondition, Some(&from))?;
+        if self.rename {
+            self.to = free_path(tx, &self.owner, self.to).await?;
+        }
         let target = Walk::down(tx, &self.owner, &self.to).await?;
         dav::check_replacing(|id| source.passes(id), target.end(), self.replace)?;
         dav::check_inside(&from, |id| target.passes(id))?;
@@ -62,6 +65,16 @@ async fn made_before(tx: &mut Tx<'_>, request: &CopyRequest) -> Outcome<Entry> {
         Some(entry) if entry.owner == request.owner => Ok(entry),
         _ => Err(rules::not_found("copy any more").into()),
     }
+}
+
+/// The path, or if that is taken one with a number that is not.
+async fn free_path(tx: &mut Tx<'_>, owner: &Bytes, path: String) -> Outcome<String> {
+    let walk = Walk::down(tx, owner, &path).await?;
+    let Some(folder) = walk.parent()?.filter(|_| walk.end().is_some()) else {
+        return Ok(path);
+    };
+    let name = tree::free_name(tx, &folder.id, path::name(&path)).await?;
+    Ok(rules::renamed(&path, name)?)
 }
 
 /// An entry, its name and its folder.

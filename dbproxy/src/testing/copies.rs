@@ -97,6 +97,40 @@ pub async fn copies(f: Fixture) {
     );
 }
 
+/// A copy beside what has its name, the original among it.
+pub async fn renaming(f: Fixture) {
+    let owner = f.account(1 << 20).await;
+    f.put(&owner, "/a/file.txt", 1).await.unwrap();
+    let renaming = |from: &str, to: &str| CopyRequest {
+        rename: true,
+        ..copy(&owner, from, to)
+    };
+    let first = renaming("/a/file.txt", "/a/file.txt");
+    for (request, path) in [
+        (first.clone(), "/a/file (1).txt"),
+        (renaming("/a/file.txt", "/a/file.txt"), "/a/file (2).txt"),
+        (first, "/a/file (1).txt"),
+        (renaming("/a/file.txt", "/free"), "/free"),
+        (renaming("/a", "/a"), "/a (1)"),
+        (renaming("/free", "/a"), "/a (2)"),
+    ] {
+        assert_eq!(f.copy(request).await.unwrap().path, path);
+    }
+    assert!(f.stat(&owner, "/a (1)/file (2).txt").await.is_ok());
+    for (to, expected) in [
+        ("/a/x", Kind::InvalidPath),
+        ("/nowhere/x", Kind::NotFound),
+        ("/free/x", Kind::NotAFolder),
+    ] {
+        assert_eq!(kind(f.copy(renaming("/a", to)).await), expected, "{to}");
+    }
+    let both = CopyRequest {
+        replace: true,
+        ..renaming("/a", "/b")
+    };
+    assert_eq!(kind(both.check()), Kind::MalformedRequest);
+}
+
 /// What a copy or a move may take the place of, and what it must not.
 pub async fn replacing(f: Fixture) {
     let owner = f.account(4 * SIZE).await;

@@ -204,6 +204,7 @@ pub async fn locked_changes(f: Fixture) {
         precondition,
         replace: true,
         shallow: false,
+        rename: false,
         id: id(),
     };
     let delete = |path: &str, precondition| DeleteRequest {

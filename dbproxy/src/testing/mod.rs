@@ -39,7 +39,7 @@ pub use self::{
     blobs::{garbage, known_blobs, other_nodes, purge, staged_copies},
     changes::changes,
     conflicts::{conflicts, repeated_calls},
-    copies::{copies, large_copies, replacing},
+    copies::{copies, large_copies, renaming, replacing},
     dav::{locked_changes, locks, many_locks, properties},
     files::{files, folders, listings},
     instant::{blocks, instant, lookups},
@@ -89,7 +89,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
     run! {
         accounts sessions keys api_tokens token_bounds
         files folders listings changes
-        copies replacing large_copies locks locked_changes many_locks properties
+        copies renaming replacing large_copies locks locked_changes many_locks properties
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls
         purge garbage staged_copies other_nodes known_blobs

@@ -42,7 +42,7 @@ pub(super) const DELIVERY: HeaderName = HeaderName::from_static("cloudstore-deli
 /// RFC 9530.
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Content is never a page of ours: no scripts, no forms, no other resources, no origin.
-const POLICY: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
+pub(super) const POLICY: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
 /// How the content is to be presented.
 #[derive(Deserialize)]
@@ -267,6 +267,6 @@ fn streamed(
     )
 }
 
-fn sent(bytes: usize) {
+pub(super) fn sent(bytes: usize) {
     metrics::counter!("cloudstore_download_bytes_total").increment(bytes as u64);
 }

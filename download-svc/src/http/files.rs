@@ -1,10 +1,12 @@
-//! Handlers of `/api/v1/files` and `/api/v1/folders`.
+//! Handlers of `/api/v1/files`, `/api/v1/folders`, `/api/v1/copies` and `/api/v1/changes`.
 
 use axum::{extract::State, http::StatusCode};
 use bytes::Bytes;
 use cloudstore_proto::{
     convert, file,
-    http::{Change, Changed, Changes, CreateFolder, Entry, Listing, MAX_BATCH, MoveEntry},
+    http::{
+        Change, Changed, Changes, CopyEntry, CreateFolder, Entry, Listing, MAX_BATCH, MoveEntry,
+    },
     path::{self, InvalidPath},
 };
 use cloudstore_service::{
@@ -132,6 +134,25 @@ pub(crate) async fn rename(
     Ok(Json(convert::entry(&entry)))
 }
 
+/// Copies an entry with everything below it.
+pub(crate) async fn copy(
+    State(app): State<App>,
+    user: User,
+    Conditions(precondition): Conditions,
+    Json(body): Json<CopyEntry>,
+) -> Result<(StatusCode, Json<Entry>)> {
+    let copy = CopyEntry {
+        from: below_root(path::normalize(&body.from)?)?,
+        to: path::normalize_new(&body.to)?,
+        on_conflict: body.on_conflict,
+    };
+    let entry = app
+        .catalog
+        .copy(user.account_id, copy, precondition)
+        .await?;
+    Ok((StatusCode::CREATED, Json(convert::entry(&entry))))
+}
+
 /// Deletes an entry and everything below it.
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -213,7 +234,7 @@ fn request(owner: &Bytes, change: Change) -> Result<file::change::Change> {
     })
 }
 
-/// The root folder can be neither moved nor deleted.
+/// The root folder can be neither moved, copied nor deleted.
 fn below_root(path: String) -> Result<String> {
     if path == "/" {
         Err(InvalidPath::Root.into())

@@ -1,5 +1,6 @@
 //! HTTP on top of the rest: extractors, handlers, headers.
 
+pub(crate) mod archive;
 pub(crate) mod content;
 pub(crate) mod dav;
 pub(crate) mod files;

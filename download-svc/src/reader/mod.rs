@@ -24,9 +24,10 @@ pub use pieces::{Content, Pieces};
 
 use crate::{
     Config,
+    archive::{MAX_ARCHIVES, MAX_ARCHIVES_PER_ACCOUNT},
     cache::{Cached, DiskCache, Ranking},
 };
-use admission::Admissions;
+use admission::{Admission, Admissions};
 use groups::Source;
 
 /// Bytes of a value in an encoded outboard.
@@ -101,6 +102,12 @@ impl From<staging::Error> for Error {
     }
 }
 
+/// A place for reading one blob after the other.
+pub(crate) struct Ticket {
+    stream: Arc<Admission>,
+    _archive: Admission,
+}
+
 /// Opens blobs.
 pub struct Reader {
     blobs: Arc<dyn BlobStore>,
@@ -110,6 +117,7 @@ pub struct Reader {
     outboards: Cache<Root, Arc<Outboard>>,
     pool: Arc<buffers::Pool>,
     streams: Admissions,
+    archives: Admissions,
     cache: Option<Arc<DiskCache>>,
     ranking: Arc<Ranking>,
 }
@@ -131,6 +139,7 @@ impl Reader {
             outboards: cache.build(),
             pool: Arc::default(),
             streams: Admissions::new(config.max_streams, config.max_streams_per_account),
+            archives: Admissions::new(MAX_ARCHIVES, MAX_ARCHIVES_PER_ACCOUNT),
             cache: None,
             ranking: Arc::default(),
         }
@@ -160,6 +169,31 @@ impl Reader {
     /// [`Error::Gone`] when no copy is left where the blob was said to be.
     pub async fn open(&self, account: Uuid, blob: &Blob) -> Result<Content, Error> {
         let stream = self.streams.enter(account).ok_or(Error::Overloaded)?;
+        self.open_in(blob, Arc::new(stream)).await
+    }
+
+    /// A place for an archive of an account: it is one download, whatever is in it.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`].
+    pub(crate) fn enter_archive(&self, account: Uuid) -> Result<Ticket, Error> {
+        let archive = self.archives.enter(account).ok_or(Error::Overloaded)?;
+        let stream = self.streams.enter(account).ok_or(Error::Overloaded)?;
+        Ok(Ticket {
+            stream: Arc::new(stream),
+            _archive: archive,
+        })
+    }
+
+    /// As [`Self::open`], for who has a place.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] likewise.
+    pub(crate) async fn open_with(&self, place: &Ticket, blob: &Blob) -> Result<Content, Error> {
+        self.open_in(blob, place.stream.clone()).await
+    }
+
+    async fn open_in(&self, blob: &Blob, stream: Arc<Admission>) -> Result<Content, Error> {
         let (source, outboard) = self.locate(blob).await?;
         Ok(Content::new(source, outboard, self.pool.clone(), stream))
     }

@@ -38,7 +38,7 @@ impl Content {
         source: Source,
         outboard: Arc<Outboard>,
         pool: Arc<Pool>,
-        stream: Admission,
+        stream: Arc<Admission>,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(GROUPS_PER_STREAM));
         Self {
@@ -46,7 +46,7 @@ impl Content {
             outboard,
             pool,
             slots,
-            stream: Arc::new(stream),
+            stream,
         }
     }
 

@@ -206,6 +206,24 @@ fn routes(upload: &str) -> Vec<Route> {
         ),
         ("DELETE", "/api/v1/files/absent".into(), none.clone(), FULL),
         (
+            "GET",
+            "/api/v1/archive/absent".into(),
+            none.clone(),
+            READERS,
+        ),
+        (
+            "POST",
+            "/api/v1/archive".into(),
+            json!({ "paths": ["/absent"] }),
+            READERS,
+        ),
+        (
+            "POST",
+            "/api/v1/copies".into(),
+            json!({ "from": "/absent", "to": "/b" }),
+            FULL,
+        ),
+        (
             "POST",
             "/api/v1/changes".into(),
             json!({ "changes": [{ "op": "delete", "path": "/absent" }] }),

@@ -11,12 +11,14 @@ mod support;
 
 mod accounts;
 mod api_tokens;
+mod archive;
 mod batch;
 mod chunks;
 mod clients;
 mod collision;
 mod completion;
 mod concurrency;
+mod copies;
 mod dav;
 mod direct;
 mod disk_full;

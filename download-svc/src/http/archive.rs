@@ -1,0 +1,128 @@
+//! Handlers of `/api/v1/archive`: folders and selections as one zip archive.
+
+use std::io;
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{
+        HeaderValue, Method,
+        header::{
+            CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use cloudstore_proto::{http::MAX_BATCH, path};
+use cloudstore_service::{
+    Result,
+    auth::Reader,
+    context::{self, Context},
+    json::{Json, invalid_fields},
+};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{
+    content::{POLICY, sent},
+    path::EntryPath,
+};
+use crate::{
+    App,
+    archive::{Archive, Selection},
+    disposition::{self, Disposition},
+};
+
+/// Registered by PKWARE.
+const ZIP: &str = "application/zip";
+
+/// `POST /api/v1/archive`: a zip archive of several entries, each with everything below it. `GET
+/// /api/v1/archive/{path}` is that of one.
+///
+/// It is made while it is sent, so its length is not known and ranges cannot be asked for. If anything
+/// cannot be read, or there are more entries than the archive has room for (16 MiB of names and what
+/// belongs to them, 100,000 and more of ordinary length), the connection breaks off. A backslash in a
+/// name, and the colon of a drive letter, are `%5C` and `%3A` in the archive, and a percent sign that
+/// looks like the beginning of such a code is `%25`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ArchiveEntries {
+    /// 1 to [`MAX_BATCH`] absolute paths. No two have the same name.
+    paths: Vec<String>,
+}
+
+/// Sends an entry, in general a folder, with everything below it.
+pub(crate) async fn read(
+    State(app): State<App>,
+    reader: Reader,
+    method: Method,
+    EntryPath(path): EntryPath,
+) -> Result<Response> {
+    answer(&app, reader.account_id, vec![path], &method).await
+}
+
+/// Sends several entries with everything below them.
+pub(crate) async fn select(
+    State(app): State<App>,
+    reader: Reader,
+    method: Method,
+    Json(body): Json<ArchiveEntries>,
+) -> Result<Response> {
+    if body.paths.is_empty() || body.paths.len() > MAX_BATCH {
+        let message = format!("must have 1 to {MAX_BATCH} elements");
+        return Err(invalid_fields([("paths", message)]));
+    }
+    let paths = body.paths.iter().map(|path| path::normalize(path));
+    let paths = paths.collect::<std::result::Result<_, _>>()?;
+    answer(&app, reader.account_id, paths, &method).await
+}
+
+async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> Result<Response> {
+    let selection = Selection::find(&app.catalog, owner, paths).await?;
+    let disposition = disposition::header(Disposition::Attachment, ZIP, &selection.name());
+    let disposition = HeaderValue::try_from(disposition).expect("the value is printable ASCII");
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(ZIP)),
+        (CONTENT_DISPOSITION, disposition),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        // Made for this answer: there is nothing to ask about later.
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    if method == Method::HEAD {
+        return Ok((headers, Body::empty()).into_response());
+    }
+    let mut archive = Archive::new(app.catalog.clone(), app.reader.clone(), owner, selection)?;
+    // The most likely failures are known before the answer begins.
+    let first = archive.next().await?;
+    let first = stream::iter(first.map(Ok));
+    Ok((headers, Body::from_stream(first.chain(rest(archive)))).into_response())
+}
+
+/// An error breaks the connection off, so nobody takes what came for a whole archive.
+fn rest(archive: Archive) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    // The body is read when the handler has ended: what belongs to the request goes along.
+    let (context, span) = (Context::current(), tracing::Span::current());
+    let pieces = stream::try_unfold(archive, move |mut archive| {
+        let (context, span) = (context.clone(), span.clone());
+        let step = async move {
+            let next = archive.next().await.map_err(|problem| {
+                tracing::error!(%problem, "archive broken off");
+                io::Error::other(problem.kind().slug())
+            })?;
+            Ok(next.map(|bytes| (bytes, archive)))
+        };
+        let step = step.instrument(span);
+        async move {
+            match context {
+                Some(context) => context::scope(context, step).await,
+                None => step.await,
+            }
+        }
+    });
+    pieces.inspect_ok(|piece| sent(piece.len()))
+}
