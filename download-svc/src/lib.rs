@@ -25,13 +25,15 @@ mod http;
 mod options;
 pub mod range;
 pub mod reader;
+mod shares;
 
 pub use options::{Options, Policy};
 
 use cache::{DiskCache, Ranking};
 use catalog::Catalog;
-use http::{content as content_api, dav as dav_api, files as files_api};
+use http::{content as content_api, dav as dav_api, files as files_api, shares as shares_api};
 use reader::Reader;
+use shares::Shares;
 
 /// Bounds of the service, and how content is delivered.
 #[derive(Clone, Debug)]
@@ -85,6 +87,7 @@ impl Default for Config {
 #[derive(Clone)]
 struct App {
     catalog: Catalog,
+    shares: Shares,
     reader: Arc<Reader>,
     delivery: Arc<Delivery>,
     verifier: Verifier,
@@ -94,6 +97,11 @@ impl FromRef<App> for Verifier {
     fn from_ref(app: &App) -> Self {
         app.verifier.clone()
     }
+}
+
+/// A route below that of a share.
+fn shared(rest: &str) -> String {
+    format!("/api/v1/public/shares/{{token}}{rest}")
 }
 
 /// The service's routes. With a disk cache, the ranking of what is hot is exchanged with dbproxy
@@ -109,7 +117,7 @@ pub fn router(
     staged: Arc<dyn StagedBlobs>,
     shutdown: CancellationToken,
 ) -> io::Result<Router> {
-    let catalog = Catalog::new(channel);
+    let catalog = Catalog::new(channel.clone());
     let mut reader = Reader::new(&config, blobs.clone(), staged);
     if let Some(CacheConfig { dir, bytes }) = &config.cache {
         let (cache, ranking) = (
@@ -127,6 +135,7 @@ pub fn router(
     };
     let app = App {
         catalog,
+        shares: Shares::new(channel),
         reader: Arc::new(reader),
         delivery: Arc::new(config.delivery),
         verifier,
@@ -144,5 +153,12 @@ pub fn router(
         .route("/api/v1/files/{*path}", entry())
         .route("/api/v1/folders", post(files_api::create_folder))
         .route("/api/v1/changes", post(files_api::change))
+        // Shares, for everybody; they are made and unlocked at account-svc. The first is the address that
+        // is given away.
+        .route("/s/{token}", get(shares_api::read))
+        .route("/api/v1/public/shares/{token}", get(shares_api::read))
+        .route(&shared("/files/{*path}"), get(shares_api::read))
+        .route(&shared("/content"), get(shares_api::content))
+        .route(&shared("/content/{*path}"), get(shares_api::content))
         .with_state(app))
 }

@@ -5,3 +5,4 @@ pub(crate) mod dav;
 pub(crate) mod files;
 mod multipart;
 mod path;
+pub(crate) mod shares;
