@@ -30,7 +30,7 @@ const REDIRECT_TTL: Duration = Duration::from_secs(5 * 60);
 /// A request for content.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The account.
+    /// The account, or who else takes the place of an account among the downloads.
     pub owner: Uuid,
     /// Normalised path.
     pub path: String,
