@@ -4,12 +4,13 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "cloudstore/account/v1/account.proto",
     "cloudstore/file/v1/file.proto",
     "cloudstore/upload/v1/upload.proto",
     "cloudstore/transfer/v1/transfer.proto",
     "cloudstore/dav/v1/dav.proto",
+    "cloudstore/share/v1/share.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

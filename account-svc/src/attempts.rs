@@ -1,4 +1,4 @@
-//! Slows down guessing the password of one account.
+//! Slows down guessing one password: that of an account, or of a share.
 
 use std::{
     num::NonZeroU32,
@@ -14,11 +14,14 @@ use tokio::time::Instant;
 const REMEMBERED: usize = 16_384;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A bucket of attempts for each username; it holds a minute's worth and refills steadily.
+/// A bucket of attempts for each name, of an account or of a share; it holds a minute's worth and
+/// refills steadily.
 pub(crate) struct Attempts {
     /// Unless the operator has set something else for now.
     per_minute: u32,
     settings: Settings,
+    /// What there were too many of.
+    detail: &'static str,
     buckets: Mutex<Generations<String, Bucket>>,
 }
 
@@ -29,11 +32,12 @@ struct Bucket {
 }
 
 impl Attempts {
-    pub(crate) fn new(per_minute: NonZeroU32, settings: Settings) -> Self {
+    pub(crate) fn new(per_minute: NonZeroU32, settings: Settings, detail: &'static str) -> Self {
         let buckets = Mutex::new(Generations::new(REMEMBERED));
         Self {
             per_minute: per_minute.get(),
             settings,
+            detail,
             buckets,
         }
     }
@@ -47,8 +51,7 @@ impl Attempts {
             if bucket.attempts < 1.0 {
                 let wait = Duration::from_secs_f64((1.0 - bucket.attempts) / per_second);
                 let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
-                let detail = "too many failed logins for this username";
-                return Err(Problem::new(Kind::RateLimited, detail).retry_after(seconds));
+                return Err(Problem::new(Kind::RateLimited, self.detail).retry_after(seconds));
             }
             bucket.attempts -= 1.0;
             Ok(())
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     fn attempts() -> Attempts {
-        Attempts::new(NonZeroU32::new(3).unwrap(), Settings::fixed())
+        Attempts::new(NonZeroU32::new(3).unwrap(), Settings::fixed(), "slowly")
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use cloudstore_proto::account::{
 };
 use cloudstore_service::{
     Problem, Result,
-    auth::{ACCESS_TOKEN_TTL, AUDIENCE, Claims, ISSUER, LEEWAY},
+    auth::{ACCESS_TOKEN_TTL, AUDIENCE, Claims, ISSUER, LEEWAY, SHARE_TICKET_TTL, ShareClaims},
     clock,
     jwt::{self, KeyPair},
     rpc::{self, Channel},
@@ -108,7 +108,6 @@ impl Signer {
 
     /// An access token, valid from now on for [`ACCESS_TOKEN_TTL`].
     pub(crate) fn sign(&self, account_id: Uuid, session_id: Uuid) -> Result<String> {
-        let pair = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
         let now = clock::now_s();
         let claims = Claims {
             iss: ISSUER.to_owned(),
@@ -119,7 +118,17 @@ impl Signer {
             nbf: now,
             exp: now + ACCESS_TOKEN_TTL.as_secs(),
         };
-        pair.sign(&claims).map_err(Problem::internal)
+        self.pair().sign(&claims).map_err(Problem::internal)
+    }
+
+    /// A ticket for a share, valid from now on for [`SHARE_TICKET_TTL`].
+    pub(crate) fn sign_share(&self, share: Uuid) -> Result<String> {
+        let claims = ShareClaims::new(share, clock::now_s());
+        self.pair().sign(&claims).map_err(Problem::internal)
+    }
+
+    fn pair(&self) -> Arc<KeyPair> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Every published key, of all instances of this service.
@@ -152,7 +161,7 @@ async fn publish(
     rotation: Duration,
     until: Option<Instant>,
 ) -> Result<()> {
-    let life = rotation + ACCESS_TOKEN_TTL + LEEWAY + SLACK;
+    let life = rotation + ACCESS_TOKEN_TTL.max(SHARE_TICKET_TTL) + LEEWAY + SLACK;
     let mut pause = RETRY.0;
     loop {
         let life_ms = i64::try_from(life.as_millis()).map_err(Problem::internal)?;

@@ -1,8 +1,8 @@
-//! Accounts and sessions: registration, login, refresh, logout, profile, API tokens, and the keys
-//! that sign access tokens.
+//! Accounts and sessions: registration, login, refresh, logout, profile, API tokens, shares, and the
+//! keys that sign access tokens.
 //!
 //! [`router`] is everything a process needs. Routes and handlers are in `routes`; what is below
-//! them (`accounts`, `sessions`, `tokens`, `keys`, `password`) knows no HTTP.
+//! them (`accounts`, `sessions`, `tokens`, `shares`, `keys`, `password`) knows no HTTP.
 
 mod accounts;
 mod attempts;
@@ -12,6 +12,7 @@ mod keys;
 mod password;
 mod routes;
 mod sessions;
+mod shares;
 mod tokens;
 
 use std::sync::Arc;
@@ -36,14 +37,20 @@ pub async fn router(
     settings: Settings,
     shutdown: CancellationToken,
 ) -> Result<Router> {
-    let store = cloudstore_proto::account::account_store_client::AccountStoreClient::new(channel);
+    let store =
+        cloudstore_proto::account::account_store_client::AccountStoreClient::new(channel.clone());
     let rotation = config.key_rotation();
     let signer = keys::Signer::start(store.clone(), rotation, shutdown.clone()).await?;
     let concurrency = config.hash_concurrency();
     let passwords = password::Passwords::new(concurrency, config.hash_queue)?;
     let follow = passwords.clone().follow(settings.clone(), concurrency);
     tokio::spawn(async move { shutdown.run_until_cancelled(follow).await });
-    let attempts = attempts::Attempts::new(config.login_attempts_per_minute, settings);
+    // Passwords of accounts and of shares are guessed at the same pace, each by itself.
+    let attempts = |settings, detail| {
+        attempts::Attempts::new(config.login_attempts_per_minute, settings, detail)
+    };
+    let guesses = attempts(settings.clone(), "too many wrong passwords for this share");
+    let logins = attempts(settings, "too many failed logins for this username");
     let app = routes::App {
         accounts: Arc::new(accounts::Accounts::new(
             store.clone(),
@@ -51,10 +58,16 @@ pub async fn router(
             config.quota_bytes,
         )),
         tokens: Arc::new(tokens::Tokens::new(store.clone())),
+        shares: Arc::new(shares::Shares::new(
+            channel,
+            passwords.clone(),
+            guesses,
+            signer.clone(),
+        )),
         sessions: Arc::new(sessions::Sessions::new(
             store,
             passwords,
-            attempts,
+            logins,
             signer,
             config.session_ttl(),
         )),

@@ -13,18 +13,20 @@ use cloudstore_proto::{
     http::{
         self, Account, ChangePassword, CreateToken, CreatedToken, Refresh, Register, TokenList,
         UpdateMe,
+        shares::{CreateShare, CreatedShare, Share, ShareList, UnlockShare, UnlockedShare},
     },
 };
 use cloudstore_service::{
     Problem, Result,
-    auth::{Access, Credential, Login, User, Verifier},
+    auth::{Access, Credential, Login, SHARE_TICKET, User, Verifier},
     json::Json,
+    listener::PublicOrigin,
     path::Path,
 };
 
 use uuid::Uuid;
 
-use crate::{accounts::Accounts, keys::Jwks, sessions::Sessions, tokens::Tokens};
+use crate::{accounts::Accounts, keys::Jwks, sessions::Sessions, shares::Shares, tokens::Tokens};
 
 /// Bytes of a request body: the longest fields, escaped, fit several times.
 const BODY_LIMIT: usize = 32 * 1024;
@@ -35,6 +37,7 @@ pub(crate) struct App {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) verifier: Verifier,
 }
 
@@ -54,6 +57,9 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/api/v1/me/password", put(change_password))
         .route("/api/v1/tokens", post(create_token).get(list_tokens))
         .route("/api/v1/tokens/{id}", delete(revoke_token))
+        .route("/api/v1/shares", post(create_share).get(list_shares))
+        .route("/api/v1/shares/{id}", get(get_share).delete(revoke_share))
+        .route("/api/v1/public/shares/{token}/unlock", post(unlock_share))
         .route("/.well-known/jwks.json", get(jwks))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(app)
@@ -86,6 +92,22 @@ impl FromRequestParts<App> for Anybody {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let Access { user, credential } = Access::from_request_parts(parts, app).await?;
         if credential == Credential::Login {
+            app.sessions.live(user).await?;
+        }
+        Ok(Self(user))
+    }
+}
+
+/// Whoever may show the account's files to others: as [`Caller`], or with a token of the scope `full`.
+struct Owner(User);
+
+impl FromRequestParts<App> for Owner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let access = Access::from_request_parts(parts, app).await?;
+        let user = access.user()?;
+        if access.credential == Credential::Login {
             app.sessions.live(user).await?;
         }
         Ok(Self(user))
@@ -179,6 +201,59 @@ async fn revoke_token(
 ) -> Result<StatusCode> {
     app.tokens.revoke(caller.user.account_id, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn create_share(
+    State(app): State<App>,
+    Owner(user): Owner,
+    PublicOrigin(origin): PublicOrigin,
+    Json(body): Json<CreateShare>,
+) -> Result<(StatusCode, Private<CreatedShare>)> {
+    let created = app.shares.create(user.account_id, body, &origin).await?;
+    Ok((StatusCode::CREATED, private(created)))
+}
+
+async fn list_shares(State(app): State<App>, Owner(user): Owner) -> Result<Private<ShareList>> {
+    Ok(private(app.shares.list(user.account_id).await?))
+}
+
+async fn get_share(
+    State(app): State<App>,
+    Owner(user): Owner,
+    Path(id): Path<Uuid>,
+) -> Result<Private<Share>> {
+    Ok(private(app.shares.get(user.account_id, id).await?))
+}
+
+async fn revoke_share(
+    State(app): State<App>,
+    Owner(user): Owner,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode> {
+    app.shares.revoke(user.account_id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Anybody who knows the token. The cookie is for browsers, which load content without any fields of
+/// ours; it goes to this share only, and no script sees it.
+async fn unlock_share(
+    State(app): State<App>,
+    PublicOrigin(origin): PublicOrigin,
+    Path(token): Path<String>,
+    Json(body): Json<UnlockShare>,
+) -> Result<([(HeaderName, String); 1], Private<UnlockedShare>)> {
+    let unlocked = app.shares.unlock(&token, body).await?;
+    let UnlockedShare { ticket, expires_in } = &unlocked;
+    let secure = if origin.starts_with("https:") {
+        "; Secure"
+    } else {
+        ""
+    };
+    let cookie = format!(
+        "{SHARE_TICKET}={ticket}; Path=/api/v1/public/shares/{token}; Max-Age={expires_in}; \
+        HttpOnly; SameSite=Lax{secure}"
+    );
+    Ok(([(header::SET_COOKIE, cookie)], private(unlocked)))
 }
 
 async fn jwks(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], Json<Jwks>)> {

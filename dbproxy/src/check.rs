@@ -4,7 +4,7 @@
 //! that nobody could read again.
 
 use cloudstore_proto::{
-    account::*, dav::*, file::*, http::MAX_BATCH, path, transfer::*, upload::*,
+    account::*, dav::*, file::*, http::MAX_BATCH, path, share::*, transfer::*, upload::*,
 };
 use cloudstore_service::{Kind, Problem, Result};
 
@@ -299,6 +299,43 @@ checks! {
         precondition(r.precondition.as_ref())
     };
     PurgeRequest |_r| Ok(());
+
+    CreateShareRequest |r| {
+        id(&r.id)?;
+        id(&r.account_id)?;
+        length("a token hash", &r.hash, 32)?;
+        below_root(&r.path)?;
+        text("the password hash", &r.password_hash)?;
+        if r.max_downloads < 0 {
+            return Err(malformed("fewer than no downloads".to_owned()));
+        }
+        if r.lifetime_ms == 0 { Ok(()) } else { duration("the lifetime", r.lifetime_ms) }
+    };
+    ListSharesRequest |r| id(&r.account_id);
+    GetShareRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
+    RevokeShareRequest |r| id(&r.account_id).and_then(|()| id(&r.id));
+    FindSharedRequest |r| {
+        length("a token hash", &r.hash, 32)?;
+        existing_path(&r.path)
+    };
+    ListSharedRequest |r| {
+        length("a token hash", &r.hash, 32)?;
+        existing_path(&r.path)?;
+        SortKey::try_from(r.sort)
+            .map(|_| ())
+            .map_err(|_| malformed(format!("{} is no sort key", r.sort)))
+    };
+    BeginDownloadRequest |r| {
+        id(&r.share_id)?;
+        id(&r.id)?;
+        blake3(&r.blake3)?;
+        optional("an id", &r.continues, 16)?;
+        if r.bytes < 0 || r.allowance < 0 {
+            return Err(malformed("fewer than no bytes".to_owned()));
+        }
+        duration("the lifetime", r.lifetime_ms)
+    };
+
     ApplyRequest |r| {
         if r.changes.is_empty() {
             return Err(malformed("no changes".to_owned()));

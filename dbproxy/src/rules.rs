@@ -125,6 +125,42 @@ pub fn room_for_token(all: i64, revoked: i64, max: u32) -> Result<()> {
     Err(Problem::new(Kind::TooManyTokens, detail))
 }
 
+/// May an account that has so many shares have another one?
+///
+/// # Errors
+/// `LimitReached`.
+pub fn room_for_share(count: i64, max: u32) -> Result<()> {
+    if count < i64::from(max) {
+        return Ok(());
+    }
+    let detail = format!("an account can have {max} shares; revoke one that is not needed");
+    Err(Problem::new(Kind::LimitReached, detail))
+}
+
+/// Why no download of a share can begin: it has none left, or it is not there any more.
+#[must_use]
+pub fn no_download(is_there: bool) -> Problem {
+    if is_there {
+        Problem::new(
+            Kind::ShareExhausted,
+            "the share was downloaded as often as it may be",
+        )
+    } else {
+        not_found("share")
+    }
+}
+
+/// Goes one name down a path, which ends for good at something that was deleted.
+pub fn extend_path(path: &mut Option<String>, name: &str, deleted_at: Option<i64>) {
+    if let Some(above) = path {
+        above.push('/');
+        above.push_str(name);
+    }
+    if deleted_at.is_some() {
+        *path = None;
+    }
+}
+
 /// How a file comes to its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {

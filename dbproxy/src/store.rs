@@ -1,7 +1,7 @@
 //! The port between the gRPC services and a database: one method per RPC.
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, share::*, transfer::*, upload::*};
 use cloudstore_service::Result;
 
 /// Everything cloudstore keeps in a database.
@@ -115,6 +115,26 @@ pub trait Store: Send + Sync {
         &self,
         request: ListPropertiesRequest,
     ) -> Result<ListPropertiesResponse>;
+
+    /// Also forgets those of the account that expired. `NotFound` when nothing is at the path,
+    /// `LimitReached` when there is no room for one, `NameConflict` when the id or the hash belongs to
+    /// another share.
+    async fn create_share(&self, request: CreateShareRequest) -> Result<Share>;
+    /// Those that have not expired and whose entry is there, oldest first.
+    async fn list_shares(&self, request: ListSharesRequest) -> Result<ListSharesResponse>;
+    /// One of those.
+    async fn get_share(&self, request: GetShareRequest) -> Result<Share>;
+    /// Holds for every call that begins after the answer.
+    async fn revoke_share(&self, request: RevokeShareRequest) -> Result<RevokeShareResponse>;
+    /// Never an entry outside of what is shared, whatever moves meanwhile. Sees the last state: a
+    /// share that has ended opens nothing.
+    async fn find_shared(&self, request: FindSharedRequest) -> Result<SharedEntry>;
+    /// As [`Store::find_shared`].
+    async fn list_shared(&self, request: ListSharedRequest) -> Result<ListSharedResponse>;
+    /// Never counts more than the share allows, however many calls run in parallel;
+    /// `ShareExhausted` then, `NotFound` for a share that has ended. Whether the entry is still there
+    /// is not looked at.
+    async fn begin_download(&self, request: BeginDownloadRequest) -> Result<BeginDownloadResponse>;
 
     /// Counts downloads for [`Store::hot_blobs`]. Only a store with a cache in front of it does.
     async fn record_reads(&self, _request: RecordReadsRequest) -> Result<RecordReadsResponse> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// Bytes of an answer: a page of 1,000 entries with paths of 4 KiB needs more than tonic's default
 /// of 4 MiB.
-const MAX_MESSAGE_BYTES: usize = 16 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// Calls of dbproxy's file store. Paths are normalised, `owner` is the account.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 use std::{ops::Range, time::Duration};
 
 use cloudstore_proto::{convert, file};
-use cloudstore_service::{Kind, Problem, Result, clock};
+use cloudstore_service::{Kind, Problem, Result, auth::ShareToken, clock};
 use url::Url;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use crate::{
     conditional::{Conditions, Validators, Verdict},
     range::{self, Selection},
     reader::{self, Blob, Content, Pieces, Reader},
+    shares::Shares,
 };
 
 /// Lookups of one request. A blob moves once, so the second finds it; more allow for a file that
@@ -29,7 +30,7 @@ const REDIRECT_TTL: Duration = Duration::from_secs(5 * 60);
 /// A request for content.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The account.
+    /// The account, or who else takes the place of an account among the downloads.
     pub owner: Uuid,
     /// Normalised path.
     pub path: String,
@@ -120,9 +121,32 @@ impl Attempts {
 /// `not-found`, `is-a-folder`; `unavailable` and `overloaded` for what may pass; `internal` for
 /// content that is damaged or lost.
 pub async fn find(catalog: &Catalog, reader: &Reader, wanted: &Wanted) -> Result<Found> {
+    find_in(Place::Account(catalog), reader, wanted).await
+}
+
+/// Where the path of a request begins.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// At the root folder of the account.
+    Account(&'a Catalog),
+    /// At what is shared.
+    Share(&'a Shares, &'a ShareToken),
+}
+
+impl Place<'_> {
+    async fn look(self, wanted: &Wanted) -> Result<file::Entry> {
+        match self {
+            Self::Account(catalog) => catalog.stat(wanted.owner, &wanted.path).await,
+            Self::Share(shares, token) => Ok(shares.find(token, &wanted.path).await?.1),
+        }
+    }
+}
+
+/// As [`find`], wherever the path begins.
+pub(crate) async fn find_in(place: Place<'_>, reader: &Reader, wanted: &Wanted) -> Result<Found> {
     let mut attempts = Attempts::default();
     while attempts.next().await {
-        let entry = catalog.stat(wanted.owner, &wanted.path).await?;
+        let entry = place.look(wanted).await?;
         let blob = blob_of(&entry)?;
         let now = convert::unsigned(clock::now_ms()) / 1_000;
         let validators = Validators {

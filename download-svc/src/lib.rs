@@ -26,15 +26,18 @@ mod http;
 mod options;
 pub mod range;
 pub mod reader;
+mod shares;
 
 pub use options::{Options, Policy};
 
 use cache::{DiskCache, Ranking};
 use catalog::Catalog;
 use http::{
-    archive as archive_api, content as content_api, dav as dav_api, files as files_api, web,
+    archive as archive_api, content as content_api, dav as dav_api, files as files_api,
+    shares as shares_api, web,
 };
 use reader::Reader;
+use shares::Shares;
 
 /// Bounds of the service, and how content is delivered.
 #[derive(Clone, Debug)]
@@ -88,6 +91,7 @@ impl Default for Config {
 #[derive(Clone)]
 struct App {
     catalog: Catalog,
+    shares: Shares,
     reader: Arc<Reader>,
     delivery: Arc<Delivery>,
     verifier: Verifier,
@@ -97,6 +101,11 @@ impl FromRef<App> for Verifier {
     fn from_ref(app: &App) -> Self {
         app.verifier.clone()
     }
+}
+
+/// A route below that of a share.
+fn shared(rest: &str) -> String {
+    format!("/api/v1/public/shares/{{token}}{rest}")
 }
 
 /// The service's routes. With a disk cache, the ranking of what is hot is exchanged with dbproxy
@@ -112,7 +121,7 @@ pub fn router(
     staged: Arc<dyn StagedBlobs>,
     shutdown: CancellationToken,
 ) -> io::Result<Router> {
-    let catalog = Catalog::new(channel);
+    let catalog = Catalog::new(channel.clone());
     let mut reader = Reader::new(&config, blobs.clone(), staged);
     if let Some(CacheConfig { dir, bytes }) = &config.cache {
         let (cache, ranking) = (
@@ -131,6 +140,7 @@ pub fn router(
     let archive = || get(archive_api::read).post(archive_api::select);
     let app = App {
         catalog,
+        shares: Shares::new(channel),
         reader: Arc::new(reader),
         delivery: Arc::new(config.delivery),
         verifier,
@@ -153,6 +163,13 @@ pub fn router(
         .route("/api/v1/folders", post(files_api::create_folder))
         .route("/api/v1/copies", post(files_api::copy))
         .route("/api/v1/changes", post(files_api::change))
+        // Shares, for everybody; they are made and unlocked at account-svc. The first is the address that
+        // is given away.
+        .route("/s/{token}", get(shares_api::read))
+        .route("/api/v1/public/shares/{token}", get(shares_api::read))
+        .route(&shared("/files/{*path}"), get(shares_api::read))
+        .route(&shared("/content"), get(shares_api::content))
+        .route(&shared("/content/{*path}"), get(shares_api::content))
         .with_state(app)
         // The web app, for people.
         .merge(web::routes()))

@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use crate::{
     account::{ApiToken, TokenScope},
-    file, http,
+    file,
+    http::{self, shares},
+    path, share,
 };
 
 /// Always three digits, so that all times of an answer have one form and sort as text.
@@ -132,6 +134,69 @@ pub fn token(token: &ApiToken) -> Option<http::Token> {
         created_at: rfc3339(token.created_at_ms),
         expires_at: rfc3339(token.expires_at_ms),
     })
+}
+
+fn kind(kind: file::EntryKind) -> shares::EntryKind {
+    match kind {
+        file::EntryKind::File => shares::EntryKind::File,
+        _ => shares::EntryKind::Folder,
+    }
+}
+
+/// 0 means that there is none.
+fn optional<T>(number: i64, convert: impl FnOnce(i64) -> T) -> Option<T> {
+    (number > 0).then(|| convert(number))
+}
+
+/// A share as its owner sees it.
+#[must_use]
+pub fn share(share: &share::Share) -> shares::Share {
+    shares::Share {
+        id: id(&share.id),
+        path: share.path.clone(),
+        kind: kind(share.kind()),
+        created_at: rfc3339(share.created_at_ms),
+        expires_at: optional(share.expires_at_ms, rfc3339),
+        max_downloads: optional(share.max_downloads, unsigned),
+        downloads: unsigned(share.downloads),
+        has_password: share.has_password,
+    }
+}
+
+/// What everybody may know of a share: nothing of what it shows.
+#[must_use]
+pub fn public_share(share: &share::Share) -> shares::PublicShare {
+    let left = |max: i64| unsigned(max - share.downloads);
+    shares::PublicShare {
+        needs_password: share.has_password,
+        expires_at: optional(share.expires_at_ms, rfc3339),
+        downloads_left: optional(share.max_downloads, left),
+        entry: None,
+        entries: None,
+        next_cursor: None,
+    }
+}
+
+/// An entry below a share. The one that is shared has its name where its owner keeps it.
+#[must_use]
+pub fn shared_entry(share: &share::Share, entry: &file::Entry) -> shares::SharedEntry {
+    let is_file = entry.kind() == file::EntryKind::File;
+    let size = entry.blob.as_ref().map(|blob| unsigned(blob.size));
+    shares::SharedEntry {
+        kind: kind(entry.kind()),
+        name: shared_name(share, entry).to_owned(),
+        path: entry.path.clone(),
+        size: size.filter(|_| is_file),
+        media_type: is_file.then(|| entry.media_type.clone()),
+        modified_at: rfc3339(entry.modified_at_ms),
+    }
+}
+
+/// The name of an entry below a share.
+#[must_use]
+pub fn shared_name<'e>(share: &'e share::Share, entry: &'e file::Entry) -> &'e str {
+    let is_top = entry.path == "/";
+    path::name(if is_top { &share.path } else { &entry.path })
 }
 
 #[cfg(test)]

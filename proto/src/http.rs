@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub mod admin;
+pub mod shares;
 
 /// Media type of [`Problem`] (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -62,9 +62,16 @@ pub mod cloudstore {
             v1, "cloudstore.dav.v1"
         );
     }
+    /// `cloudstore.share`
+    pub mod share {
+        generated!(
+            /// Entries that are shown to whoever knows a token.
+            v1, "cloudstore.share.v1"
+        );
+    }
 }
 
 pub use cloudstore::{
-    account::v1 as account, dav::v1 as dav, file::v1 as file, transfer::v1 as transfer,
-    upload::v1 as upload,
+    account::v1 as account, dav::v1 as dav, file::v1 as file, share::v1 as share,
+    transfer::v1 as transfer, upload::v1 as upload,
 };

@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Uploads(UploadsArgs),
     /// Make, list and revoke tokens for programs
     Tokens(TokensArgs),
+    /// Show files and folders to people without an account
+    Share(ShareArgs),
     /// Compare local files with the server by content
     Verify(VerifyArgs),
     /// For operators: see and steer what happens behind the scenes
@@ -433,6 +435,48 @@ impl From<TokenScope> for Scope {
             TokenScope::Read => Self::Read,
         }
     }
+}
+
+/// `share`
+#[derive(Debug, Args)]
+pub(crate) struct ShareArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) action: ShareAction,
+}
+
+/// What to do with shares.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Whoever has the address sees what is shared, and nothing else. A share follows its file or folder when
+that is renamed or moved, and ends when it is deleted.")]
+pub(crate) enum ShareAction {
+    /// Share a file or folder and write the address to stdout, this once
+    Create(CreateShareArgs),
+    /// Show the shares that have not ended, without their addresses
+    Ls,
+    /// End shares, at once
+    Revoke {
+        /// As `share ls` shows them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+/// `share create`
+#[derive(Debug, Args)]
+pub(crate) struct CreateShareArgs {
+    /// Remote file or folder
+    pub(crate) path: String,
+    /// Until when, from now: 90s, 30m, 12h, 7d, 52w [default: until it is revoked]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub(crate) expires: Option<u64>,
+    /// Ask for a password, which is read from the first line of stdin
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// How many downloads may begin [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) max_downloads: Option<u64>,
 }
 
 /// `verify`

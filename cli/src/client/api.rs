@@ -7,6 +7,7 @@ use cloudstore_proto::http::{
     Account, Completed, CopyEntry, CreateFolder, CreateToken, CreateUpload, CreateUploads, Created,
     CreatedToken, CreatedUploads, Entry, File, Folder, Listing, Login, MoveEntry, OnConflict,
     Proof, Register, TokenList, Tokens, UploadState, Uploads,
+    shares::{CreateShare, CreatedShare, ShareList},
 };
 use reqwest::{
     Method, Response,
@@ -85,6 +86,24 @@ impl Client {
     /// Ends an API token.
     pub(crate) async fn revoke_token(&self, id: &str) -> Result<()> {
         let path = format!("/api/v1/tokens{}", encode_path(id));
+        self.execute(Request::new(Method::DELETE, path)).await
+    }
+
+    /// A new share. Once: a repetition would leave one that nobody knows.
+    pub(crate) async fn create_share(&self, body: &CreateShare) -> Result<CreatedShare> {
+        let request = Request::new(Method::POST, "/api/v1/shares").json(body)?;
+        self.fetch(request.once()).await
+    }
+
+    /// The shares that have not ended.
+    pub(crate) async fn shares(&self) -> Result<ShareList> {
+        self.fetch(Request::new(Method::GET, "/api/v1/shares"))
+            .await
+    }
+
+    /// Ends a share.
+    pub(crate) async fn revoke_share(&self, id: &str) -> Result<()> {
+        let path = format!("/api/v1/shares{}", encode_path(id));
         self.execute(Request::new(Method::DELETE, path)).await
     }
 

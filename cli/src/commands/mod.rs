@@ -10,6 +10,7 @@ mod mkdir;
 mod mv;
 mod rm;
 pub(crate) mod serve;
+mod share;
 mod stat;
 mod tokens;
 mod uploads;
@@ -119,6 +120,7 @@ impl Context {
             Command::Stat(args) => stat::run(self, &args.path).await,
             Command::Uploads(args) => uploads::run(self, args.action).await,
             Command::Tokens(args) => tokens::run(self, args.action).await,
+            Command::Share(args) => share::run(self, args.action).await,
             Command::Verify(args) => Box::pin(verify::run(self, &args)).await,
             Command::Admin(args) => admin::run(self, args).await,
             Command::Completions(args) => completions::run(self, args.shell),

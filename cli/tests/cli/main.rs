@@ -12,6 +12,7 @@ mod files;
 mod foreign;
 mod hostile;
 mod interrupted;
+mod share;
 mod support;
 mod tokens;
 mod transfer;

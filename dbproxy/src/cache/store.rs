@@ -2,7 +2,7 @@
 //! which have nothing to do with the cache.
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, share::*, transfer::*, upload::*};
 use cloudstore_service::Result;
 
 use super::{CachedStore, subject::Subject};
@@ -160,6 +160,23 @@ port! {
     list_properties(request: ListPropertiesRequest) -> ListPropertiesResponse {
         see, Subject::account(&request.owner)
     }
+
+    create_share(request: CreateShareRequest) -> Share {
+        change, [Subject::account(&request.account_id)]
+    }
+    list_shares(request: ListSharesRequest) -> ListSharesResponse {
+        see, Subject::account(&request.account_id)
+    }
+    get_share(request: GetShareRequest) -> Share {
+        see, Subject::account(&request.account_id)
+    }
+    revoke_share(request: RevokeShareRequest) -> RevokeShareResponse {
+        change, [Subject::account(&request.account_id)]
+    }
+    // Decides who may see what: never from the cache. Counting changes nothing that is in it.
+    find_shared(request: FindSharedRequest) -> SharedEntry { pass }
+    list_shared(request: ListSharedRequest) -> ListSharedResponse { pass }
+    begin_download(request: BeginDownloadRequest) -> BeginDownloadResponse { pass }
 
     begin_uploads(request: BeginUploadsRequest) -> BeginUploadsResponse {
         change, [Subject::account(&request.account_id)]

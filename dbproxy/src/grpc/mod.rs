@@ -3,6 +3,7 @@
 mod account;
 mod dav;
 mod file;
+mod share;
 mod transfer;
 mod upload;
 
@@ -11,6 +12,7 @@ use std::{error::Error, io, sync::Arc, time::Duration};
 use cloudstore_proto::{
     DESCRIPTORS, account::account_store_server::AccountStoreServer,
     dav::dav_store_server::DavStoreServer, file::file_store_server::FileStoreServer,
+    share::share_store_server::ShareStoreServer,
     transfer::transfer_store_server::TransferStoreServer,
     upload::upload_store_server::UploadStoreServer,
 };
@@ -38,7 +40,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long calls in hand may take to end once the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves the five stores, health and reflection on the connections that come in, until
+/// Serves the six stores, health and reflection on the connections that come in, until
 /// `shutdown`. Calls in hand get ten seconds to end. The store stays open.
 ///
 /// # Errors
@@ -99,6 +101,9 @@ where
     health.set_serving::<FileStoreServer<file::Service>>().await;
     health.set_serving::<DavStoreServer<dav::Service>>().await;
     health
+        .set_serving::<ShareStoreServer<share::Service>>()
+        .await;
+    health
         .set_serving::<UploadStoreServer<upload::Service>>()
         .await;
     health
@@ -118,6 +123,7 @@ where
         .add_service(limited!(AccountStoreServer, account::Service))
         .add_service(limited!(FileStoreServer, file::Service))
         .add_service(limited!(DavStoreServer, dav::Service))
+        .add_service(limited!(ShareStoreServer, share::Service))
         .add_service(limited!(UploadStoreServer, upload::Service))
         .add_service(limited!(TransferStoreServer, transfer::Service))
         .serve_with_incoming_shutdown(incoming, async move {

@@ -42,6 +42,7 @@ mod replicas;
 mod rows;
 mod schema;
 mod sessions;
+mod shares;
 mod staging;
 mod statement;
 mod tokens;
@@ -60,7 +61,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, share::*, transfer::*, upload::*};
 use cloudstore_service::{Kind, Problem, Result};
 use sqlx::mysql::MySqlConnectOptions;
 use tokio::{sync::watch, time::timeout};
@@ -359,6 +360,15 @@ commands! {
     list_locks(ListLocksRequest) -> ListLocksResponse = latest;
     patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse = write;
     list_properties(ListPropertiesRequest) -> ListPropertiesResponse = read;
+
+    create_share(CreateShareRequest) -> Share = write;
+    list_shares(ListSharesRequest) -> ListSharesResponse = read;
+    get_share(GetShareRequest) -> Share = find;
+    revoke_share(RevokeShareRequest) -> RevokeShareResponse = write;
+    // A share that has ended must open nothing, and who uses one knows nothing of who made it.
+    find_shared(FindSharedRequest) -> SharedEntry = latest;
+    list_shared(ListSharedRequest) -> ListSharedResponse = latest;
+    begin_download(BeginDownloadRequest) -> BeginDownloadResponse = write;
 
     begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse = write;
     // Asked for by the node that gets the first chunk, which is not always the one that made it.

@@ -34,8 +34,8 @@ pub(super) struct Walk<'p> {
     pub(super) by_id: Option<Entry>,
 }
 
-/// One statement resolves a whole path: a root folder (twice), a JSON array of names, and an id or
-/// NULL.
+/// One statement resolves a whole path: where it begins, the account, a JSON array of names, and an id
+/// or NULL.
 const WALK: &str = concat!(
     "WITH RECURSIVE walk (depth, id) AS (
         SELECT 0, id FROM entries WHERE id = ? AND owner = ?
@@ -68,9 +68,29 @@ impl<'p> Walk<'p> {
         path: &'p str,
         id: Option<&Bytes>,
     ) -> Outcome<Self> {
+        Self::from(tx, owner, owner, path, id).await
+    }
+
+    /// Follows a path that begins at an entry of the account: `/` is that entry, which may be a file.
+    pub(super) async fn below(
+        tx: &mut Tx<'_>,
+        owner: &Bytes,
+        top: &Bytes,
+        path: &'p str,
+    ) -> Outcome<Self> {
+        Self::from(tx, owner, top, path, None).await
+    }
+
+    async fn from(
+        tx: &mut Tx<'_>,
+        owner: &Bytes,
+        top: &Bytes,
+        path: &'p str,
+        id: Option<&Bytes>,
+    ) -> Outcome<Self> {
         let names: Vec<&str> = path::segments(path).collect();
         let rows = sqlx::query(WALK)
-            .bind(&owner[..])
+            .bind(&top[..])
             .bind(&owner[..])
             .bind(serde_json::Value::from(names.clone()).to_string())
             .bind(id.map(|id| &id[..]))
@@ -269,7 +289,7 @@ pub(super) async fn by_id(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<Entry>>
 }
 
 /// The path of an entry; `None` when it, or a folder above it, is deleted.
-async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
+pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
     let rows = sqlx::query(
         "WITH RECURSIVE up (height, parent, name, deleted_at) AS (
             SELECT 0, parent, name, deleted_at FROM entries WHERE id = ?

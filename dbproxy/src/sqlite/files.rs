@@ -38,52 +38,61 @@ impl Command for ListRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<ListResponse> {
         let folder = Walk::down(tx, &self.owner, &self.path).await?.into_end()?;
-        if folder.kind() != EntryKind::Folder {
-            return Err(Problem::new(Kind::NotAFolder, "this is a file").into());
-        }
-        let sort = match self.sort() {
-            SortKey::Unspecified => SortKey::Name,
-            sort => sort,
-        };
-        let limit = check::limit(self.limit);
-        let after = Cursor::decode(&self.cursor, sort, self.descending)?;
-        // One more than asked for tells whether there is another page.
-        let mut rows: Vec<EntryRow> = sqlx::query_as(AssertSqlSafe(page(sort, self.descending)))
-            .bind(&folder.id[..])
-            .bind(names::key(&self.search))
-            .bind(after.is_some())
-            .bind(after.as_ref().map_or(0, |after| after.value))
-            .bind(after.map(|after| after.name).unwrap_or_default())
-            .bind(limit + 1)
-            .fetch_all(&mut *tx.conn)
-            .await?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next_cursor = rows
-            .last()
-            .filter(|_| more)
-            .map(|EntryRow { entry, name }| {
-                let value = match sort {
-                    SortKey::Size => entry.blob.as_ref().map_or(0, |blob| blob.size),
-                    SortKey::Modified => entry.modified_at_ms,
-                    SortKey::Name | SortKey::Unspecified => 0,
-                };
-                Cursor {
-                    value,
-                    name: name.clone(),
-                }
-                .encode(sort, self.descending)
-            });
-        let entries = rows.into_iter().map(|EntryRow { entry, name }| Entry {
-            path: path::join(&folder.path, &name),
-            ..entry
-        });
-        Ok(ListResponse {
-            entries: entries.collect(),
-            folder: Some(folder),
-            next_cursor: next_cursor.unwrap_or_default(),
-        })
+        list_folder(tx, folder, &self).await
     }
+}
+
+/// A page of a folder that was found, as a request says.
+pub(super) async fn list_folder(
+    tx: &mut Tx<'_>,
+    folder: Entry,
+    request: &ListRequest,
+) -> Outcome<ListResponse> {
+    if folder.kind() != EntryKind::Folder {
+        return Err(Problem::new(Kind::NotAFolder, "this is a file").into());
+    }
+    let sort = match request.sort() {
+        SortKey::Unspecified => SortKey::Name,
+        sort => sort,
+    };
+    let limit = check::limit(request.limit);
+    let after = Cursor::decode(&request.cursor, sort, request.descending)?;
+    // One more than asked for tells whether there is another page.
+    let mut rows: Vec<EntryRow> = sqlx::query_as(AssertSqlSafe(page(sort, request.descending)))
+        .bind(&folder.id[..])
+        .bind(names::key(&request.search))
+        .bind(after.is_some())
+        .bind(after.as_ref().map_or(0, |after| after.value))
+        .bind(after.map(|after| after.name).unwrap_or_default())
+        .bind(limit + 1)
+        .fetch_all(&mut *tx.conn)
+        .await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next_cursor = rows
+        .last()
+        .filter(|_| more)
+        .map(|EntryRow { entry, name }| {
+            let value = match sort {
+                SortKey::Size => entry.blob.as_ref().map_or(0, |blob| blob.size),
+                SortKey::Modified => entry.modified_at_ms,
+                SortKey::Name | SortKey::Unspecified => 0,
+            };
+            Cursor {
+                value,
+                name: name.clone(),
+            }
+            .encode(sort, request.descending)
+        });
+    let entries = rows.into_iter().map(|EntryRow { entry, name }| Entry {
+        path: path::join(&folder.path, &name),
+        ..entry
+    });
+    Ok(ListResponse {
+        entries: entries.collect(),
+        folder: Some(folder),
+        next_cursor: next_cursor.unwrap_or_default(),
+    })
 }
 
 /// The query for a page: `?1` folder, `?2` search key, `?3` whether there is a cursor, `?4` and

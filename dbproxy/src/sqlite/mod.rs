@@ -13,6 +13,7 @@ mod place;
 mod properties;
 mod rows;
 mod sessions;
+mod shares;
 mod tokens;
 mod transfers;
 mod tree;
@@ -22,7 +23,7 @@ mod writer;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, share::*, transfer::*, upload::*};
 use cloudstore_service::{Kind, Problem, Result};
 use sqlx::{
     ConnectOptions as _, SqlitePool,
@@ -228,6 +229,14 @@ commands! {
     list_locks(ListLocksRequest) -> ListLocksResponse = read;
     patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse = write;
     list_properties(ListPropertiesRequest) -> ListPropertiesResponse = read;
+
+    create_share(CreateShareRequest) -> Share = write;
+    list_shares(ListSharesRequest) -> ListSharesResponse = read;
+    get_share(GetShareRequest) -> Share = read;
+    revoke_share(RevokeShareRequest) -> RevokeShareResponse = write;
+    find_shared(FindSharedRequest) -> SharedEntry = read;
+    list_shared(ListSharedRequest) -> ListSharedResponse = read;
+    begin_download(BeginDownloadRequest) -> BeginDownloadResponse = write;
 
     begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse = write;
     get_upload(GetUploadRequest) -> Upload = read;

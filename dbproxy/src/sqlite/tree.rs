@@ -27,10 +27,11 @@ pub(super) struct Walk<'p> {
     pub(super) by_id: Option<Entry>,
 }
 
-/// One statement resolves a whole path: `?2` is a JSON array of names, `?3` an id or NULL.
+/// One statement resolves a whole path: `?1` is where it begins, `?2` a JSON array of names, `?3` an id
+/// or NULL, `?4` the account.
 const WALK: &str = concat!(
     "WITH RECURSIVE walk (depth, id) AS (
-        SELECT 0, id FROM entries WHERE id = ?1 AND owner = ?1
+        SELECT 0, id FROM entries WHERE id = ?1 AND owner = ?4
         UNION ALL
         SELECT w.depth + 1, e.id FROM walk w CROSS JOIN entries e
         ON e.parent = w.id AND e.name = (?2 ->> w.depth) AND e.live = 1)
@@ -58,11 +59,32 @@ impl<'p> Walk<'p> {
         path: &'p str,
         id: Option<&Bytes>,
     ) -> Outcome<Self> {
+        Self::from(tx, owner, owner, path, id).await
+    }
+
+    /// Follows a path that begins at an entry of the account: `/` is that entry, which may be a file.
+    pub(super) async fn below(
+        tx: &mut Tx<'_>,
+        owner: &Bytes,
+        top: &Bytes,
+        path: &'p str,
+    ) -> Outcome<Self> {
+        Self::from(tx, owner, top, path, None).await
+    }
+
+    async fn from(
+        tx: &mut Tx<'_>,
+        owner: &Bytes,
+        top: &Bytes,
+        path: &'p str,
+        id: Option<&Bytes>,
+    ) -> Outcome<Self> {
         let names: Vec<&str> = path::segments(path).collect();
         let rows = sqlx::query(WALK)
-            .bind(&owner[..])
+            .bind(&top[..])
             .bind(serde_json::Value::from(names.clone()).to_string())
             .bind(id.map(|id| &id[..]))
+            .bind(&owner[..])
             .fetch_all(&mut *tx.conn)
             .await?;
         let mut walk = Self {

@@ -16,6 +16,7 @@ mod files;
 mod instant;
 mod races;
 mod repairs;
+mod shares;
 mod tokens;
 mod transfers;
 mod uploads;
@@ -27,7 +28,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use cloudstore_proto::{
-    account::*, dav::*, file::*, transfer::*, upload::begin_result::Result as Answer, upload::*,
+    account::*, dav::*, file::*, share::*, transfer::*, upload::begin_result::Result as Answer,
+    upload::*,
 };
 use cloudstore_service::{Kind, Result};
 use uuid::Uuid;
@@ -48,6 +50,7 @@ pub use self::{
         removal_against_references, resolved_or_committed, same_content_of_two,
     },
     repairs::{mending, repeated_conditions},
+    shares::{downloads, shared_entries, shares},
     tokens::{api_tokens, token_bounds},
     transfers::{leases, parked_copies, parking, transfers},
     uploads::{expiry, lengths, quota, staging, uploads},
@@ -90,6 +93,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         accounts sessions keys api_tokens token_bounds
         files folders listings changes
         copies renaming replacing large_copies locks locked_changes many_locks properties
+        shares shared_entries downloads
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls
         purge garbage staged_copies other_nodes known_blobs

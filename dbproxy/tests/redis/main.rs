@@ -77,6 +77,7 @@ topics! {
     accounts sessions keys api_tokens token_bounds
     files folders listings changes
     copies replacing large_copies locks locked_changes many_locks properties
+    shares shared_entries downloads
     uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs

@@ -8,7 +8,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use cloudstore_dbproxy::{Store, position};
-use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, share::*, transfer::*, upload::*};
 use cloudstore_service::Result;
 use tokio::sync::Notify;
 
@@ -135,6 +135,10 @@ macro_rules! port {
                 list_staged_copies(ListStagedCopiesRequest) -> ListStagedCopiesResponse;
                 list_locks(ListLocksRequest) -> ListLocksResponse;
                 list_properties(ListPropertiesRequest) -> ListPropertiesResponse;
+                list_shares(ListSharesRequest) -> ListSharesResponse;
+                get_share(GetShareRequest) -> Share;
+                find_shared(FindSharedRequest) -> SharedEntry;
+                list_shared(ListSharedRequest) -> ListSharedResponse;
             }
             writes {
                 create_account(CreateAccountRequest) -> Account;
@@ -157,6 +161,9 @@ macro_rules! port {
                 patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse;
                 apply(ApplyRequest) -> ApplyResponse;
                 purge(PurgeRequest) -> PurgeResponse;
+                create_share(CreateShareRequest) -> Share;
+                revoke_share(RevokeShareRequest) -> RevokeShareResponse;
+                begin_download(BeginDownloadRequest) -> BeginDownloadResponse;
                 begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse;
                 commit_upload(CommitUploadRequest) -> CommitUploadResponse;
                 resize_upload(ResizeUploadRequest) -> Upload;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use cloudstore_dbproxy::{Clock, MySqlConfig, MySqlStore, Store, position};
-use cloudstore_proto::{account::*, dav::*, file::*, transfer::*, upload::*};
+use cloudstore_proto::{account::*, dav::*, file::*, share::*, transfer::*, upload::*};
 use cloudstore_service::{Result, position::is_covered, testing::server};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, MySqlConnection, mysql::MySqlConnectOptions};
 use uuid::Uuid;
@@ -136,6 +136,13 @@ carried! {
     list_locks(ListLocksRequest) -> ListLocksResponse;
     patch_properties(PatchPropertiesRequest) -> PatchPropertiesResponse;
     list_properties(ListPropertiesRequest) -> ListPropertiesResponse;
+    create_share(CreateShareRequest) -> Share;
+    list_shares(ListSharesRequest) -> ListSharesResponse;
+    get_share(GetShareRequest) -> Share;
+    revoke_share(RevokeShareRequest) -> RevokeShareResponse;
+    find_shared(FindSharedRequest) -> SharedEntry;
+    list_shared(ListSharedRequest) -> ListSharedResponse;
+    begin_download(BeginDownloadRequest) -> BeginDownloadResponse;
     purge(PurgeRequest) -> PurgeResponse;
     apply(ApplyRequest) -> ApplyResponse;
     begin_uploads(BeginUploadsRequest) -> BeginUploadsResponse;

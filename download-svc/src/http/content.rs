@@ -48,7 +48,7 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static("sandbox; defaul
 #[derive(Deserialize)]
 pub(crate) struct ContentQuery {
     #[serde(default)]
-    disposition: Disposition,
+    pub(super) disposition: Disposition,
 }
 
 /// Sends a file's content, or the part of it that is asked for.
@@ -76,7 +76,7 @@ pub(super) async fn answer(
         owner: reader.account_id,
         path,
         conditions: conditions(headers),
-        range: single(headers, &RANGE),
+        range: range(headers),
         body: method != Method::HEAD,
         shortcuts: shortcuts(&app.delivery, headers),
     };
@@ -116,7 +116,7 @@ fn shortcuts(delivery: &Delivery, headers: &HeaderMap) -> Shortcuts {
     }
 }
 
-fn conditions(headers: &HeaderMap) -> Conditions {
+pub(super) fn conditions(headers: &HeaderMap) -> Conditions {
     Conditions {
         if_match: joined(headers, &IF_MATCH),
         if_none_match: joined(headers, &IF_NONE_MATCH),
@@ -124,6 +124,11 @@ fn conditions(headers: &HeaderMap) -> Conditions {
         if_unmodified_since: joined(headers, &IF_UNMODIFIED_SINCE),
         if_range: joined(headers, &IF_RANGE),
     }
+}
+
+/// The `Range` field.
+pub(super) fn range(headers: &HeaderMap) -> Option<String> {
+    single(headers, &RANGE)
 }
 
 /// All lines of a list field as one (RFC 9110 section 5.3). Joined dates are no date any more.
@@ -143,7 +148,7 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     lines.next().is_none().then(|| line.to_owned())
 }
 
-fn respond(found: Found, wanted: Disposition) -> Response {
+pub(super) fn respond(found: Found, wanted: Disposition) -> Response {
     let validators = validators(&found);
     let response = match found.reply {
         Reply::NotModified => StatusCode::NOT_MODIFIED.into_response(),

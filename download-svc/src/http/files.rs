@@ -59,7 +59,7 @@ enum Order {
 }
 
 impl ListQuery {
-    fn page(self) -> Result<Page> {
+    pub(super) fn page(self) -> Result<Page> {
         let limit = self.limit.unwrap_or(MAX_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             let detail = format!("limit must be between 1 and {MAX_LIMIT}");

@@ -6,4 +6,5 @@ pub(crate) mod dav;
 pub(crate) mod files;
 mod multipart;
 mod path;
+pub(crate) mod shares;
 pub(crate) mod web;

@@ -2,19 +2,15 @@
 
 use std::fmt;
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
-
-use crate::{Problem, Result};
+use super::secret::Secret;
+use crate::Result;
 
 /// What every API token begins with, so that people, and programs that look for leaked secrets,
 /// recognise one.
 pub const PREFIX: &str = "cst_";
-/// Random bytes of a token: nobody guesses one, so nothing has to slow guessing down.
-const BYTES: usize = 32;
 
 /// An API token. Only its hash is kept anywhere.
-pub struct ApiToken([u8; BYTES]);
+pub struct ApiToken(Secret);
 
 impl ApiToken {
     /// A new one.
@@ -22,29 +18,25 @@ impl ApiToken {
     /// # Errors
     /// `internal` when the system has no randomness.
     pub fn generate() -> Result<Self> {
-        let mut bytes = [0; BYTES];
-        getrandom::fill(&mut bytes).map_err(|error| Problem::internal(error.to_string()))?;
-        Ok(Self(bytes))
+        Secret::generate().map(Self)
     }
 
     /// The token with this text, which has one form only.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?);
-        bytes.ok()?.try_into().ok().map(Self)
+        Secret::parse(PREFIX, text).map(Self)
     }
 
     /// [`PREFIX`] and base64url. The secret itself.
     #[must_use]
     pub fn text(&self) -> String {
-        format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(self.0))
+        self.0.text(PREFIX)
     }
 
-    /// SHA-256, under which it is stored. A slow hash would protect no better: there is nothing to
-    /// guess.
+    /// SHA-256, under which it is stored.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        Sha256::digest(self.0).into()
+        self.0.hash()
     }
 }
 
@@ -57,6 +49,7 @@ impl fmt::Debug for ApiToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::secret::BYTES;
 
     #[test]
     fn the_text_round_trips_and_stays_out_of_debug_output() {
@@ -71,7 +64,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_none() {
-        let text = ApiToken([0xff; BYTES]).text();
+        let text = ApiToken(Secret([0xff; BYTES])).text();
         let body = &text[PREFIX.len()..];
         for bad in [
             "",

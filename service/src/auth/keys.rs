@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cloudstore_proto::account::PublicKey;
 use jsonwebtoken::{DecodingKey, errors::ErrorKind};
 
-use super::{AUDIENCE, Claims, ISSUER, LEEWAY};
+use super::{AUDIENCE, Claims, ISSUER, LEEWAY, SHARE_AUDIENCE, ShareClaims};
 use crate::{
     Kind, Problem, Result,
     jwt::{self, Demands, KEY_BYTES},
@@ -57,16 +57,28 @@ impl Keys {
             .all(|(kid, key)| other.0.get(kid).is_some_and(|it| it.bytes == key.bytes))
     }
 
+    fn key(&self, kid: &str, now_ms: i64) -> Result<&Key> {
+        let key = self.0.get(kid).filter(|key| key.expires_at_ms > now_ms);
+        key.ok_or_else(refused)
+    }
+
+    /// Verifies signature and claims of the ticket of a share.
+    pub(super) fn verify_share(&self, kid: &str, ticket: &str, now_ms: i64) -> Result<ShareClaims> {
+        let key = self.key(kid, now_ms)?;
+        let demands = Demands {
+            audience: SHARE_AUDIENCE,
+            ..DEMANDS
+        };
+        let claims = jwt::verify(ticket, &key.public, &demands);
+        claims.map_err(|error| refused().caused_by(error))
+    }
+
     /// Verifies signature and claims.
     pub(super) fn verify(&self, kid: &str, token: &str, now_ms: i64) -> Result<Claims> {
-        let Some(key) = self.0.get(kid).filter(|key| key.expires_at_ms > now_ms) else {
-            return Err(refused());
-        };
+        let key = self.key(kid, now_ms)?;
         let demands = Demands {
-            issuer: ISSUER,
             audience: AUDIENCE,
-            claims: &["exp", "nbf", "iss", "aud", "sub"],
-            leeway_s: LEEWAY.as_secs(),
+            ..DEMANDS
         };
         match jwt::verify(token, &key.public, &demands) {
             Ok(claims) => Ok(claims),
@@ -77,6 +89,14 @@ impl Keys {
         }
     }
 }
+
+/// What is demanded of every token that these keys sign.
+const DEMANDS: Demands<'static> = Demands {
+    issuer: ISSUER,
+    audience: "",
+    claims: &["exp", "nbf", "iss", "aud", "sub"],
+    leeway_s: LEEWAY.as_secs(),
+};
 
 /// The `kid` of a token that could be ours.
 pub(super) fn kid(token: &str) -> Result<String> {

@@ -6,6 +6,8 @@ mod access;
 mod api_token;
 mod credentials;
 mod keys;
+mod secret;
+mod share;
 mod tokens;
 mod verifier;
 
@@ -17,6 +19,9 @@ pub(crate) use self::credentials::bearer;
 pub use self::{
     access::{Access, Credential, Login, Reader, Uploader, User, insufficient},
     api_token::{ApiToken, PREFIX},
+    share::{
+        SHARE_AUDIENCE, SHARE_PREFIX, SHARE_TICKET, SHARE_TICKET_TTL, ShareClaims, ShareToken,
+    },
     verifier::Verifier,
 };
 

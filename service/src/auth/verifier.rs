@@ -149,13 +149,30 @@ impl Verifier {
         (clock::now_s() < verified.exp).then_some(verified.user)
     }
 
-    async fn check(&self, token: &str, hash: [u8; 32]) -> Result<User> {
+    /// Which share a ticket is for. It is not remembered: whoever comes with one asks for content.
+    ///
+    /// # Errors
+    /// `unauthenticated` for every ticket that is not good, an expired one too; `unavailable` when
+    /// dbproxy would have to be asked and does not answer.
+    pub async fn share_ticket(&self, ticket: &str) -> Result<Uuid> {
+        let (kid, now_ms) = self.known_kid(ticket).await?;
+        let claims = read(&self.0.keys).verify_share(&kid, ticket, now_ms)?;
+        Ok(claims.sub)
+    }
+
+    /// The `kid` of a token, after its key was looked for.
+    async fn known_kid(&self, token: &str) -> Result<(String, i64)> {
         let kid = keys::kid(token)?;
         let now_ms = clock::now_ms();
         let known = read(&self.0.keys).knows(&kid, now_ms);
         if !known {
             self.look_for(&kid).await?;
         }
+        Ok((kid, now_ms))
+    }
+
+    async fn check(&self, token: &str, hash: [u8; 32]) -> Result<User> {
+        let (kid, now_ms) = self.known_kid(token).await?;
         let keys = read(&self.0.keys);
         let claims = keys.verify(&kid, token, now_ms)?;
         let user = User {

@@ -52,6 +52,8 @@ kinds! {
     InsufficientScope "insufficient-scope" "The token is not for this" FORBIDDEN PermissionDenied;
     /// The proof of possession is wrong, late or was used: upload normally.
     ProofFailed "proof-failed" "The proof of possession failed" FORBIDDEN PermissionDenied;
+    /// A share is shown only to those who know its password.
+    PasswordRequired "password-required" "A password is required" FORBIDDEN PermissionDenied;
     /// Not there, or not the caller's: deliberately the same.
     NotFound "not-found" "There is no such thing" NOT_FOUND NotFound;
     /// The resource exists and does not know the method.
@@ -86,6 +88,8 @@ kinds! {
     UploadLost "upload-lost" "The upload is lost" GONE NotFound;
     /// Cancelled, completed or expired.
     UploadGone "upload-gone" "The upload is gone" GONE NotFound;
+    /// As many downloads of the share have begun as its owner allowed.
+    ShareExhausted "share-exhausted" "The share has no downloads left" GONE ResourceExhausted;
     /// `If-Match` and its relatives.
     PreconditionFailed "precondition-failed" "A precondition failed" PRECONDITION_FAILED FailedPrecondition;
     /// A version of a protocol that is not spoken here.
