@@ -7,10 +7,12 @@ set -euo pipefail
 [ $# -gt 0 ] || set -- build
 # Tools that are built once, outside the checkout, so that a second clone has them.
 tools=${CLOUDSTORE_TOOLS:-$HOME/.cache/cloudstore/tools}
+root=$(cd "$(dirname "$0")/../.." && pwd)
 nextest_version=0.9.143
 deny_version=0.20.2
 garage_version=2.5.0
 rclone_version=1.75
+rustus_version=0.5.10
 # Debian 12 has no Consul; this is Debian 11's, which the same mirrors have.
 consul_deb=pool/main/c/consul/consul_1.8.7+dfsg1-2+b3_amd64.deb
 consul_sha256=e4e888bba104daba1d9161f49bfc52649a7e4efd45b1a7ead5bc54f2cb9c89d9
@@ -123,6 +125,29 @@ ensure_rclone() {
     ln -sf ../rclone/bin/rclone "$tools/bin/rclone"
 }
 
+ensure_rustus() {
+    # With its own release profile (opt-level 3, whole-program optimisation, one codegen unit):
+    # whoever is measured against gets all the speed that its authors meant it to have. That is
+    # more than cloudstore's own profile, and some minutes of building.
+    cargo_tool rustus rustus "$rustus_version"
+}
+
+# The tus server in Node.js, with the versions of bench/peers/package-lock.json.
+ensure_tus_node() {
+    command -v node >/dev/null && command -v npm >/dev/null || apt_install nodejs npm
+    local from=$root/bench/peers to=$tools/tus-node
+    if ! cmp -s "$from/package-lock.json" "$to/package-lock.json"; then
+        say "installing @tus/server (once)"
+        rm -rf "$to" "$to.new"
+        mkdir -p "$to.new"
+        cp "$from/package.json" "$from/package-lock.json" "$from/.npmrc" "$to.new"
+        # What is optional there speaks to Redis.
+        (cd "$to.new" && npm ci --silent --omit=optional --ignore-scripts)
+        mv "$to.new" "$to"
+    fi
+    cp "$from/tus-server.mjs" "$to"
+}
+
 ensure_rust
 for need in "$@"; do
     case $need in
@@ -131,7 +156,7 @@ for need in "$@"; do
         # diffutils for the comparison of trees, mount for the full disk.
         test) apt_install diffutils mount; cargo_tool cargo-nextest cargo-nextest "$nextest_version"; ensure_stack ;;
         stack) ensure_stack ;;
-        bench) ensure_stack; ensure_rclone ;;
+        bench) ensure_stack; ensure_rclone; ensure_rustus; ensure_tus_node ;;
         *) say "setup.sh: unknown need '$need'"; exit 2 ;;
     esac
 done
