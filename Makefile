@@ -56,7 +56,7 @@ test: web ## Every test: unit, property, contract, real servers, end to end, the
 	@deploy/local/setup.sh test
 	@deploy/local/test.sh
 
-bench: ## Measure against nginx in the same run; writes bench/RESULTS.md
+bench: ## Measure against nginx, rclone and servers of tus in the same run; writes bench/RESULTS.md
 	@deploy/local/setup.sh bench
 	cargo build --release --locked -p cloudstore -p cloudstore-bench
 	target/release/cloudstore-bench

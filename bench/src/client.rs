@@ -16,9 +16,10 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Request, Response, StatusCode,
+    HeaderMap, Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
     client::conn::http1::{self, SendRequest},
+    header::HeaderName,
 };
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -115,9 +116,10 @@ impl Body for Payload {
     }
 }
 
-/// Status and body of an answer.
+/// Status, fields and body of an answer.
 pub(crate) struct Answer {
     status: StatusCode,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -125,6 +127,12 @@ impl Answer {
     /// The JSON of a successful answer.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.success()?.body).context("reading an answer")
+    }
+
+    /// The value of a field.
+    pub(crate) fn header(&self, name: &HeaderName) -> Result<&str> {
+        let value = self.headers.get(name).and_then(|value| value.to_str().ok());
+        value.ok_or_else(|| Error::new(format!("answered without {name}")))
     }
 
     /// The answer itself, if it is a successful one.
@@ -170,6 +178,7 @@ impl Connection {
                 .to_bytes();
             Result::Ok(Answer {
                 status: head.status,
+                headers: head.headers,
                 body,
             })
         };

@@ -8,7 +8,7 @@ use crate::{
     process::status_bytes,
     rows::{Bench, Sizes},
     series::mebibytes,
-    servers::{garage, nginx},
+    servers::{garage, nginx, rustus, tus_node},
 };
 
 /// Said of what cannot be found out.
@@ -36,7 +36,7 @@ pub(crate) fn facts(bench: &Bench) -> Vec<Fact> {
         ("memory", memory()),
         ("kernel", read("/proc/sys/kernel/osrelease")),
         (
-            "data of cloudstore and nginx",
+            "data of all servers",
             bench.places.memory.file_system().to_owned(),
         ),
         (
@@ -50,6 +50,11 @@ pub(crate) fn facts(bench: &Bench) -> Vec<Fact> {
         ),
         ("garage", garage.unwrap_or_else(unknown)),
         ("rclone", rclone.unwrap_or_else(unknown)),
+        ("rustus", rustus::program_version().unwrap_or_else(unknown)),
+        (
+            "@tus/server",
+            tus_node::program_version().unwrap_or_else(unknown),
+        ),
         ("runs", runs.to_string()),
     ];
     facts.map(|(name, value)| Fact { name, value }).into()

@@ -1,4 +1,4 @@
-//! Measures cloudstore side by side with nginx and rclone and says whether it is fast and small enough.
+//! Measures cloudstore side by side with nginx, rclone and servers of tus and says whether it is fast and small enough.
 //!
 //! `make bench` runs it with optimised builds of both. The table goes to standard output, what
 //! happens meanwhile to standard error; a complete run also rewrites `bench/RESULTS.md`.
@@ -17,6 +17,7 @@ mod report;
 mod rows;
 mod series;
 mod servers;
+mod tus;
 
 use std::{
     env, fs,
@@ -50,7 +51,7 @@ const QUICK_RUNS: usize = 2;
 /// Random bytes that large contents are made of: more than any cache holds.
 const BULK_BYTES: usize = 512 << 20;
 
-/// Measure cloudstore against nginx and rclone
+/// Measure cloudstore against nginx, rclone, rustus and @tus/server
 #[derive(Debug, Parser)]
 #[command(name = "cloudstore-bench")]
 struct Args {
@@ -97,6 +98,8 @@ impl Args {
                 files: 400,
                 out_of_order: 1 << 30,
                 stream: 16 << 20,
+                tus: 128 << 20,
+                tus_small: 16 << 20,
             };
         }
         Sizes {
@@ -105,6 +108,8 @@ impl Args {
             files: 2_000,
             out_of_order: 10 << 30,
             stream: 64 << 20,
+            tus: 1 << 30,
+            tus_small: 256 << 20,
         }
     }
 

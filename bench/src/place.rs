@@ -107,7 +107,13 @@ impl Places {
     pub(crate) fn create(memory: &Path, disk: &Path) -> Result<Self> {
         let logs = disk.join("logs");
         fs::create_dir_all(&logs).context(logs.display())?;
-        for name in ["cloudstore.log", "nginx.log", "garage.log"] {
+        for name in [
+            "cloudstore.log",
+            "nginx.log",
+            "garage.log",
+            "rustus.log",
+            "tus-node.log",
+        ] {
             fs::write(logs.join(name), "").context(logs.display())?;
         }
         let places = Self {

@@ -175,9 +175,9 @@ impl Report {
         format!(
             "# Benchmark results\n\n\
              Written by `make bench`; do not edit. One load client, on the same machine and the \
-             same for both servers. Runs alternate between the servers, and the first of each \
+             same for all servers. Runs alternate between the servers, and the first of each \
              does not count; where nothing is compared, every run has a new server process. \
-             Neither server writes a line for each request. Numbers are minimum / median / \
+             No server writes a line for each request. Numbers are minimum / median / \
              maximum, results compare medians, \
              MB are 1,000,000 bytes. Ratios count: absolute numbers are those of this machine.\n\n\
              {}\n## Machine\n\n| | |\n|---|---|\n{facts}",

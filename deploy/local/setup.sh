@@ -7,6 +7,7 @@ set -euo pipefail
 [ $# -gt 0 ] || set -- build
 # Tools that are built once, outside the checkout, so that a second clone has them.
 tools=${CLOUDSTORE_TOOLS:-$HOME/.cache/cloudstore/tools}
+root=$(cd "$(dirname "$0")/../.." && pwd)
 nextest_version=0.9.143
 deny_version=0.20.2
 garage_version=2.5.0
@@ -14,6 +15,7 @@ rclone_version=1.75
 # What the web app's tools ask for; Debian 12 has 18.
 node_oldest=20.19
 node_version=22.20
+rustus_version=0.5.10
 # Debian 12 has no Consul; this is Debian 11's, which the same mirrors have.
 consul_deb=pool/main/c/consul/consul_1.8.7+dfsg1-2+b3_amd64.deb
 consul_sha256=e4e888bba104daba1d9161f49bfc52649a7e4efd45b1a7ead5bc54f2cb9c89d9
@@ -169,7 +171,30 @@ ensure_clients() {
     fi
 }
 
-cd "$(dirname "$0")/../.."
+ensure_rustus() {
+    # With its own release profile (opt-level 3, whole-program optimisation, one codegen unit):
+    # whoever is measured against gets all the speed that its authors meant it to have. That is
+    # more than cloudstore's own profile, and some minutes of building.
+    cargo_tool rustus rustus "$rustus_version"
+}
+
+# The tus server in Node.js, with the versions of bench/peers/package-lock.json.
+ensure_tus_node() {
+    ensure_node
+    local from=$root/bench/peers to=$tools/tus-node
+    if ! cmp -s "$from/package-lock.json" "$to/package-lock.json"; then
+        say "installing @tus/server (once)"
+        rm -rf "$to" "$to.new"
+        mkdir -p "$to.new"
+        cp "$from/package.json" "$from/package-lock.json" "$from/.npmrc" "$to.new"
+        # What is optional there speaks to Redis.
+        (cd "$to.new" && npm ci --silent --omit=optional --ignore-scripts)
+        mv "$to.new" "$to"
+    fi
+    cp "$from/tus-server.mjs" "$to"
+}
+
+cd "$root"
 PATH=$tools/bin:$PATH
 ensure_rust
 for need in "$@"; do
@@ -191,7 +216,7 @@ for need in "$@"; do
         web) ensure_node ;;
         browser) ensure_browser ;;
         stack) ensure_stack ;;
-        bench) ensure_stack; ensure_rclone ;;
+        bench) ensure_stack; ensure_rclone; ensure_rustus; ensure_tus_node ;;
         *) say "setup.sh: unknown need '$need'"; exit 2 ;;
     esac
 done

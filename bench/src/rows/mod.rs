@@ -7,6 +7,7 @@ mod get;
 mod memory;
 mod small_files;
 mod to_storage;
+mod tus;
 
 use std::path::PathBuf;
 
@@ -21,7 +22,7 @@ use crate::{
     place::{Place, Places},
     report::Line,
     series::Series,
-    servers::{Target, cloudstore::Cloudstore, nginx::Nginx},
+    servers::{Target, cloudstore::Cloudstore, nginx::Nginx, rustus::Rustus, tus_node::TusNode},
 };
 
 /// The rows, in the order in which they are measured.
@@ -39,6 +40,14 @@ pub(crate) enum Name {
     Completion,
     /// A large file from staging to object storage.
     ToStorage,
+    /// A tus upload in requests of 8 MiB.
+    Tus,
+    /// A tus upload in requests of 64 MiB.
+    TusLarge,
+    /// Parallel tus uploads in requests of 8 MiB.
+    TusStreams,
+    /// A tus upload in requests of 256 KiB.
+    TusSmall,
     /// Peak memory during parallel uploads.
     Memory,
 }
@@ -56,6 +65,10 @@ pub(crate) struct Sizes {
     pub(crate) out_of_order: u64,
     /// Bytes of each of the parallel uploads.
     pub(crate) stream: u64,
+    /// Bytes of a tus upload in large requests; parallel ones have half of it each.
+    pub(crate) tus: u64,
+    /// Bytes of a tus upload in small requests.
+    pub(crate) tus_small: u64,
 }
 
 /// What the rows work with.
@@ -88,6 +101,14 @@ impl Bench {
     async fn start_nginx(&self, place: &Place) -> Result<Nginx> {
         Nginx::start(&self.nginx, &self.places, place).await
     }
+
+    async fn start_rustus(&self, place: &Place) -> Result<Rustus> {
+        Rustus::start(&self.places, place).await
+    }
+
+    async fn start_tus_node(&self, place: &Place) -> Result<TusNode> {
+        TusNode::start(&self.places, place).await
+    }
 }
 
 /// The lines of one row, and remarks on how they came about.
@@ -108,6 +129,10 @@ impl Name {
             Self::SmallFiles => "small-files",
             Self::Completion => "completion",
             Self::ToStorage => "to-storage",
+            Self::Tus => "tus",
+            Self::TusLarge => "tus-large",
+            Self::TusStreams => "tus-streams",
+            Self::TusSmall => "tus-small",
             Self::Memory => "memory",
         }
     }
@@ -121,6 +146,9 @@ impl Name {
             Self::SmallFiles => small_files::measure(bench).await,
             Self::Completion => completion::measure(bench).await,
             Self::ToStorage => to_storage::measure(bench).await,
+            Self::Tus | Self::TusLarge | Self::TusStreams | Self::TusSmall => {
+                tus::measure(bench, self).await
+            }
             Self::Memory => memory::measure(bench).await,
         }
     }
@@ -183,10 +211,11 @@ async fn complete(connection: &mut Connection, target: &Target, upload: &Upload)
         .file)
 }
 
-/// `1 GiB`, `64 MiB`: sizes here are whole numbers of one of them.
+/// `1 GiB`, `64 MiB`, `256 KiB`: sizes here are whole numbers of one of them.
 fn binary_size(bytes: u64) -> String {
     match bytes {
         gib if gib % (1 << 30) == 0 => format!("{} GiB", gib >> 30),
-        _ => format!("{} MiB", bytes >> 20),
+        mib if mib % (1 << 20) == 0 => format!("{} MiB", mib >> 20),
+        _ => format!("{} KiB", bytes >> 10),
     }
 }

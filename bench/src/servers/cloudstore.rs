@@ -14,7 +14,7 @@ use hyper::Method;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::Target;
+use super::{Target, listening_on};
 use crate::{
     client::{Answer, Connection, Payload},
     content::Content,
@@ -83,7 +83,7 @@ impl<'a> Cloudstore<'a> {
         let mut process = Process::spawn("cloudstore", command, &log)?;
         let ready = process.first_line(START_TIMEOUT).await;
         let (line, output) = ready.context(format_args!("cloudstore, see {}", log.display()))?;
-        let address = listening_on(&line)?;
+        let address = listening_on("cloudstore", &line)?;
         let tokens = register(address).await?;
         Ok(Self {
             process,
@@ -155,6 +155,19 @@ impl<'a> Cloudstore<'a> {
             sleep(STORED_POLL).await;
         }
         Ok(start.elapsed())
+    }
+
+    /// What the server says about a file.
+    pub(crate) async fn file(&mut self, path: &str) -> Result<File> {
+        let target = self.target().await?;
+        let mut connection = Connection::open(self.address).await?;
+        let url = format!("{}{path}", target.entry_root);
+        let request = target.request(Method::GET, &url, Payload::empty());
+        let listing: Listing = connection.call(request).await?.json().context(&url)?;
+        match listing.entry {
+            Entry::File(file) => Ok(file),
+            _ => Err(Error::new(format!("{path} is not a file"))),
+        }
     }
 
     async fn is_stored(&mut self, path: &str) -> Result<bool> {
@@ -230,23 +243,4 @@ async fn register(address: SocketAddr) -> Result<Tokens> {
     answer.success().context("registering")?;
     let login = anybody.json("/api/v1/sessions", &Login { username, password });
     connection.call(login).await?.json().context("logging in")
-}
-
-/// The address in the line that says that the server is ready.
-fn listening_on(line: &str) -> Result<SocketAddr> {
-    let address = line.trim().strip_prefix("listening on http://");
-    let address = address.and_then(|address| address.trim_end_matches('/').parse().ok());
-    address.ok_or_else(|| Error::new(format!("cloudstore said {:?}", line.trim())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_address() {
-        let address = listening_on("listening on http://127.0.0.1:4711\n").unwrap();
-        assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 4711)));
-        assert!(listening_on("hello").is_err());
-    }
 }

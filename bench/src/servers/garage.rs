@@ -1,7 +1,7 @@
 //! Garage, the object storage that blobs are moved to, and rclone, which moves files there too.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -10,8 +10,9 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    SYSTEM_DIRS,
+    find,
     nginx::{free_address, listens},
+    version,
 };
 use crate::{
     error::{Context as _, Error, Result},
@@ -23,8 +24,6 @@ use crate::{
 const ACCESS_KEY: &str = "GK0123456789abcdef01234567";
 const BUCKET: &str = "cloudstore";
 const REGION: &str = "garage";
-/// Programs that `make bench` installs outside the checkout are here, below the home directory.
-const TOOLS: &str = ".cache/cloudstore/tools";
 /// As `cloudstore` sends them: parts of 16 MiB, four at a time.
 const RCLONE_PARTS: [&str; 4] = [
     "--s3-chunk-size=16M",
@@ -32,32 +31,6 @@ const RCLONE_PARTS: [&str; 4] = [
     "--multi-thread-streams=4",
     "--s3-no-check-bucket",
 ];
-
-/// Finds a program on PATH or among those that `make bench` installs.
-fn find(name: &str) -> Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let home = env::var_os("HOME").unwrap_or_default();
-    let tools = env::var_os("CLOUDSTORE_TOOLS");
-    let tools = tools.map_or_else(|| Path::new(&home).join(TOOLS), PathBuf::from);
-    let dirs = [tools.join("bin")]
-        .into_iter()
-        .chain(env::split_paths(&path));
-    let mut programs = dirs
-        .chain(env::split_paths(SYSTEM_DIRS))
-        .map(|dir| dir.join(name));
-    programs.find(|program| program.is_file()).ok_or_else(|| {
-        Error::new(format!(
-            "{name} was not found on PATH: `make bench` installs it"
-        ))
-    })
-}
-
-/// First line of what a program says about its version.
-fn version(program: Result<PathBuf>, argument: &str) -> Option<String> {
-    let output = Command::new(program.ok()?).arg(argument).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(str::to_owned)
-}
 
 /// Versions of Garage and rclone, where they are found.
 pub(crate) fn versions() -> [Option<String>; 2] {

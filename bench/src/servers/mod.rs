@@ -3,9 +3,14 @@
 pub(crate) mod cloudstore;
 pub(crate) mod garage;
 pub(crate) mod nginx;
+pub(crate) mod rustus;
+pub(crate) mod tus_node;
 
 use std::{
+    env,
     net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -19,6 +24,46 @@ use crate::{
 
 /// Directories that hold system programs and are not on everybody's PATH.
 const SYSTEM_DIRS: &str = "/usr/sbin:/usr/local/sbin:/sbin";
+
+/// What `make bench` installs outside the checkout is here, below the home directory.
+const TOOLS: &str = ".cache/cloudstore/tools";
+
+/// The directory of what `make bench` installs.
+fn tools() -> PathBuf {
+    let home = env::var_os("HOME").unwrap_or_default();
+    let tools = env::var_os("CLOUDSTORE_TOOLS");
+    tools.map_or_else(|| Path::new(&home).join(TOOLS), PathBuf::from)
+}
+
+/// Finds a program on PATH or among those that `make bench` installs.
+fn find(name: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = [tools().join("bin")]
+        .into_iter()
+        .chain(env::split_paths(&path));
+    let mut programs = dirs
+        .chain(env::split_paths(SYSTEM_DIRS))
+        .map(|dir| dir.join(name));
+    programs.find(|program| program.is_file()).ok_or_else(|| {
+        Error::new(format!(
+            "{name} was not found on PATH: `make bench` installs it"
+        ))
+    })
+}
+
+/// First line of what a program says about its version.
+fn version(program: Result<PathBuf>, argument: &str) -> Option<String> {
+    let output = Command::new(program.ok()?).arg(argument).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(str::to_owned)
+}
+
+/// The address in the line with which a server says that it is ready.
+fn listening_on(name: &str, line: &str) -> Result<SocketAddr> {
+    let address = line.trim().strip_prefix("listening on http://");
+    let address = address.and_then(|address| address.trim_end_matches('/').parse().ok());
+    address.ok_or_else(|| Error::new(format!("{name} said {:?}", line.trim())))
+}
 
 /// Where a server takes and gives files.
 #[derive(Clone)]
@@ -34,6 +79,16 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// A server that asks for no credentials and is spoken to only in [`Target::request`]s.
+    fn open(address: SocketAddr) -> Self {
+        Self {
+            address,
+            content_root: "",
+            entry_root: "",
+            authorization: None,
+        }
+    }
+
     /// Any request.
     pub(crate) fn request(&self, method: Method, url: &str, body: Payload) -> Request<Payload> {
         let mut request = Request::builder()
@@ -135,5 +190,17 @@ impl Target {
 
     fn host(&self) -> String {
         self.address.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_address() {
+        let address = listening_on("x", "listening on http://127.0.0.1:4711\n").unwrap();
+        assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 4711)));
+        assert!(listening_on("x", "hello").is_err());
     }
 }

@@ -21,8 +21,8 @@ use crate::{
 /// It listens within milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Times that another program may snatch the port between our choice and nginx's start.
-const PORT_ATTEMPTS: u32 = 5;
+/// Times that another program may snatch the port between our choice and the server's start.
+pub(super) const PORT_ATTEMPTS: u32 = 5;
 
 /// Finds the program.
 pub(crate) fn find() -> Result<PathBuf> {
@@ -82,16 +82,10 @@ impl Nginx {
                 .arg(&log);
             let mut process = Process::spawn("nginx", command, &log)?;
             if listens(&mut process, address).await? {
-                let target = Target {
-                    address,
-                    content_root: "",
-                    entry_root: "",
-                    authorization: None,
-                };
                 return Ok(Self {
                     _process: process,
                     _dir: dir,
-                    target,
+                    target: Target::open(address),
                 });
             }
         }
