@@ -314,9 +314,12 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     user.run(&["upload", "a", "--protocol", "nonsense"])
         .fails_with(2);
     user.run(&args(&url, &["not-there"])).fails_with(3);
-    // Not where uploads are created.
-    let wrong = user.run(&args(&server.url, &["a"])).fails_with(3);
-    assert!(wrong.stderr.contains("/files/"), "{}", wrong.stderr);
+    // Not where uploads are created: nothing at all, and the web app.
+    for (path, exit) in [("/nowhere/", 3), ("/", 1)] {
+        let wrong = format!("{}{path}", server.url);
+        let wrong = user.run(&args(&wrong, &["a"])).fails_with(exit);
+        assert!(wrong.stderr.contains("/files/"), "{}", wrong.stderr);
+    }
     assert!(user.listing("/").is_empty());
     let stranger = User::new();
     stranger.write("a", "a");

@@ -299,6 +299,9 @@ export const en = {
   "problem.too-many-uploads": "You have too many unfinished uploads. Finish or discard some.",
   "problem.too-many-tokens": "You have as many tokens as an account can have. Revoke one first.",
   "problem.limit-reached": "A limit of the server is reached. Do it in smaller steps.",
+  "problem.password-required": "Ask for the password of this share and enter it.",
+  "problem.share-exhausted":
+    "All downloads of this share are used up. Ask whoever shared it for another one.",
   "problem.rate-limited": "Too many attempts. Wait a minute and try again.",
   "problem.internal":
     "The server has made a mistake. Try again; if it stays, tell the operator: {request}",

@@ -287,6 +287,8 @@ export const zh: Record<Key, string> = {
   "problem.too-many-uploads": "未完成的上传过多。请完成或放弃一些。",
   "problem.too-many-tokens": "令牌数量已达账户上限。请先撤销一个。",
   "problem.limit-reached": "已达到服务器的限制。请分小步进行。",
+  "problem.password-required": "此共享需要密码。请向共享者索取并输入。",
+  "problem.share-exhausted": "此共享的下载次数已用完。请向共享者索取新的共享。",
   "problem.rate-limited": "尝试过于频繁。请等待一分钟后重试。",
   "problem.internal": "服务器出错。请重试；如仍存在，请告知管理员：{request}",
   "problem.unavailable": "服务暂时不可用。请稍后重试。",
