@@ -59,6 +59,13 @@ impl Place {
         rustix::fs::syncfs(&dir).context("flushing the file system")
     }
 
+    /// Bytes that are in use on the file system, whoever uses them.
+    pub(crate) fn used(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(self.dir.path()).context(self.dir.path().display())?;
+        let blocks = stat.f_blocks.saturating_sub(stat.f_bfree);
+        Ok(blocks.saturating_mul(stat.f_frsize))
+    }
+
     /// Is there room for so many bytes?
     pub(crate) fn has_room(&self, bytes: u64) -> Result<bool> {
         Ok(self.room()? >= bytes.saturating_add(RESERVE_BYTES))

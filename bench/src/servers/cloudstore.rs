@@ -134,6 +134,20 @@ impl<'a> Cloudstore<'a> {
         Self::start(program, places, place, &[]).await
     }
 
+    /// Waits until no more than `used` bytes of its file system are in use, which takes the setting
+    /// that content nobody refers to is removed at once, and until the server has nothing left to
+    /// do.
+    pub(crate) async fn swept(&self, used: u64) -> Result<()> {
+        let start = Instant::now();
+        while self.place.used()? > used {
+            if start.elapsed() > STORED_DEADLINE {
+                return Err(Error::new("deleted files are still there"));
+            }
+            sleep(STORED_POLL).await;
+        }
+        self.process.quiet().await
+    }
+
     /// Waits until the file, or all files of the folder, are in durable storage and the server has
     /// nothing left to do. Returns how long it took for them to get there.
     pub(crate) async fn settle(&mut self, path: &str) -> Result<Duration> {
