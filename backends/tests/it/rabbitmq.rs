@@ -333,6 +333,22 @@ async fn a_queue_with_other_arguments_is_used_as_it_is() {
     own.delete().await;
 }
 
+/// Its consumer is just starting when the publisher is connected, and gets no job to keep.
+#[tokio::test]
+async fn a_queue_that_is_dropped_while_it_connects_holds_nothing() {
+    const DROPPED: u32 = 20;
+    let mut own = Own::new().await;
+    own.config.delivery_limit = DROPPED;
+    for _ in 0..DROPPED {
+        drop(own.connect().await);
+    }
+    let queue = own.connect().await;
+    publish(&queue, &job(1)).await;
+    let delivery = next(&queue).await;
+    queue.settle(delivery, Outcome::Ack).await.unwrap();
+    own.delete().await;
+}
+
 #[tokio::test]
 async fn deliveries_of_a_lost_connection_come_again_and_settling_them_is_harmless() {
     let own = Own::new().await;
