@@ -296,7 +296,18 @@ checks! {
     DeleteRequest |r| {
         id(&r.owner)?;
         below_root(&r.path)?;
+        duration("the time in the trash", r.keep_ms)?;
         precondition(r.precondition.as_ref())
+    };
+    ListTrashRequest |r| id(&r.owner);
+    RestoreRequest |r| {
+        id(&r.owner)?;
+        id(&r.id)?;
+        if r.path.is_empty() { Ok(()) } else { new_path(&r.path) }
+    };
+    EmptyTrashRequest |r| {
+        id(&r.owner)?;
+        if r.id.is_empty() { Ok(()) } else { id(&r.id) }
     };
     PurgeRequest |_r| Ok(());
 
@@ -554,6 +565,7 @@ mod tests {
             );
         }
         let delete = DeleteRequest {
+            keep_ms: 0,
             precondition: None,
             owner,
             path: "/".to_owned(),

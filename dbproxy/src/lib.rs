@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the port between the gRPC services and a database. [`sqlite`] is its embedded
 //! adapter, [`mysql`] the one for many processes. What does not depend on the database ([`check`],
-//! [`dav`], [`rules`], [`names`], [`cursor`]) lives outside of the adapters, and one contract suite (feature
+//! [`dav`], [`rules`], [`trash`], [`names`], [`cursor`]) lives outside of the adapters, and one contract suite (feature
 //! `testing`) holds for all of them.
 
 pub mod cache;
@@ -19,6 +19,7 @@ pub mod sqlite;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trash;
 
 pub use clock::{Clock, SystemClock};
 pub use grpc::{MAX_MESSAGE_BYTES, serve, serve_trusted};

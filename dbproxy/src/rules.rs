@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cloudstore_proto::{
-    file::{Blob, Entry, EntryKind, Precondition, precondition},
+    file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, precondition},
     path,
     upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
@@ -201,6 +201,15 @@ pub fn renamed(path: &str, name: Option<String>) -> Result<String> {
     let renamed = name.map(|name| path::join(path::parent(path), &name));
     let fits = renamed.filter(|path| path.len() <= path::MAX_PATH_BYTES);
     fits.ok_or_else(name_conflict)
+}
+
+/// Where an entry of the trash comes back.
+#[must_use]
+pub fn restored_to(request: &RestoreRequest, entry: &Entry) -> String {
+    if request.path.is_empty() {
+        return entry.path.clone();
+    }
+    request.path.clone()
 }
 
 /// The name is taken.

@@ -87,7 +87,14 @@ pub trait Store: Send + Sync {
     async fn copy(&self, request: CopyRequest) -> Result<Entry>;
     /// Deletes a file, or a folder with everything below it, in constant time.
     async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse>;
-    /// Call again while the answer says `more`.
+    /// What can be restored now.
+    async fn list_trash(&self, request: ListTrashRequest) -> Result<ListTrashResponse>;
+    /// With its properties, and its shares open again. `NotFound` for what is not in the trash,
+    /// `NameConflict` when the name is taken, `NotAFolder` when something on the way is a file.
+    async fn restore(&self, request: RestoreRequest) -> Result<Entry>;
+    /// Call again while the answer says `more`. `NotFound` for an id that is not in the trash.
+    async fn empty_trash(&self, request: EmptyTrashRequest) -> Result<EmptyTrashResponse>;
+    /// Also ends what has been in the trash for long enough. Call again while the answer says `more`.
     async fn purge(&self, request: PurgeRequest) -> Result<PurgeResponse>;
 
     /// Several changes in one transaction: all of them, or none and the problem of the first that

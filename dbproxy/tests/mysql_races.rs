@@ -156,6 +156,7 @@ async fn client(store: Arc<dyn Store>, owner: Bytes, mut dice: Dice) {
             4 => {
                 let path = dice.path();
                 let delete = change::Change::Delete(DeleteRequest {
+                    keep_ms: 0,
                     owner: owner.clone(),
                     path: path.clone(),
                     precondition: None,
@@ -199,6 +200,7 @@ async fn client(store: Arc<dyn Store>, owner: Bytes, mut dice: Dice) {
                     dice.path()
                 };
                 let request = DeleteRequest {
+                    keep_ms: 0,
                     owner: owner.clone(),
                     path,
                     precondition: None,

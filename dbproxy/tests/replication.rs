@@ -455,6 +455,7 @@ async fn transactions_that_meet_in_a_circle() {
                     if round % 3 == 0 {
                         let owner = owner.clone();
                         let delete = DeleteRequest {
+                            keep_ms: 0,
                             precondition: None,
                             owner,
                             path,

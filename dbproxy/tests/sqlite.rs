@@ -42,6 +42,7 @@ topics! {
     files folders listings changes
     copies renaming replacing large_copies locks locked_changes many_locks properties
     shares shared_entries downloads
+    trash restoring emptying trashed_shares
     uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs

@@ -1,5 +1,7 @@
 //! Files and folders of an account, as dbproxy knows them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cloudstore_proto::{
     file::{self, file_store_client::FileStoreClient},
@@ -34,6 +36,11 @@ pub struct Page {
     pub descending: bool,
     /// Only names that contain this.
     pub search: String,
+}
+
+/// As dbproxy is told.
+pub(crate) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn id(owner: Uuid) -> Bytes {
@@ -187,19 +194,70 @@ impl Catalog {
             .into_inner())
     }
 
-    /// Deletes an entry and everything below it.
+    /// Deletes an entry and everything below it: into the trash for so long, or with no time for good.
     pub async fn delete(
         &self,
         owner: Uuid,
         path: String,
+        keep: Duration,
         precondition: Option<file::Precondition>,
     ) -> Result<()> {
         let request = file::DeleteRequest {
             owner: id(owner),
             path,
             precondition,
+            keep_ms: millis(keep),
         };
         self.client.clone().delete(deadline(request)).await?;
         Ok(())
+    }
+
+    /// A page of what can be restored.
+    pub async fn trash(
+        &self,
+        owner: Uuid,
+        cursor: String,
+        limit: u32,
+    ) -> Result<file::ListTrashResponse> {
+        let request = file::ListTrashRequest {
+            owner: id(owner),
+            cursor,
+            limit,
+        };
+        let page = self.client.clone().list_trash(deadline(request)).await?;
+        Ok(page.into_inner())
+    }
+
+    /// Puts an entry of the trash back, to where it was if no path is given.
+    pub async fn restore(
+        &self,
+        owner: Uuid,
+        entry: Uuid,
+        to: Option<String>,
+        rename: bool,
+    ) -> Result<file::Entry> {
+        let request = file::RestoreRequest {
+            owner: id(owner),
+            id: id(entry),
+            path: to.unwrap_or_default(),
+            rename,
+        };
+        let restored = self.client.clone().restore(deadline(request)).await?;
+        Ok(restored.into_inner())
+    }
+
+    /// Deletes an entry of the trash for good, or all of them.
+    pub async fn empty_trash(&self, owner: Uuid, entry: Option<Uuid>) -> Result<()> {
+        loop {
+            let request = file::EmptyTrashRequest {
+                owner: id(owner),
+                id: entry.map(id).unwrap_or_default(),
+                limit: 0,
+            };
+            let emptied = self.client.clone().empty_trash(deadline(request)).await?;
+            if entry.is_some() || !emptied.into_inner().more {
+                return Ok(());
+            }
+        }
     }
 }

@@ -5,15 +5,15 @@
 //! to be sent, [`content`] finds a copy, [`reader`] reads and verifies it group by group. `archive`
 //! puts whole folders together. `http` is all there is of HTTP.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::FromRef,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use cloudstore_backends::{blob::BlobStore, staging::StagedBlobs};
-use cloudstore_service::{auth::Verifier, rpc::Channel};
+use cloudstore_service::{auth::Verifier, rpc::Channel, trash::TRASH_RETENTION};
 use tokio_util::sync::CancellationToken;
 
 mod archive;
@@ -34,7 +34,7 @@ use cache::{DiskCache, Ranking};
 use catalog::Catalog;
 use http::{
     archive as archive_api, content as content_api, dav as dav_api, files as files_api,
-    shares as shares_api, web,
+    shares as shares_api, trash as trash_api, web,
 };
 use reader::Reader;
 use shares::Shares;
@@ -52,6 +52,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// Copies of hot blobs on this node's disk.
     pub cache: Option<CacheConfig>,
+    /// How long what is deleted can be restored; zero: not at all.
+    pub trash: Duration,
 }
 
 /// How content leaves.
@@ -83,6 +85,7 @@ impl Default for Config {
             max_streams_per_account: 256,
             delivery: Delivery::default(),
             cache: None,
+            trash: TRASH_RETENTION,
         }
     }
 }
@@ -94,7 +97,19 @@ struct App {
     shares: Shares,
     reader: Arc<Reader>,
     delivery: Arc<Delivery>,
+    trash: Duration,
     verifier: Verifier,
+}
+
+impl App {
+    /// How long something that is deleted can be restored.
+    fn kept(&self, permanent: bool) -> Duration {
+        if permanent {
+            Duration::ZERO
+        } else {
+            self.trash
+        }
+    }
 }
 
 impl FromRef<App> for Verifier {
@@ -143,6 +158,7 @@ pub fn router(
         shares: Shares::new(channel),
         reader: Arc::new(reader),
         delivery: Arc::new(config.delivery),
+        trash: config.trash,
         verifier,
     };
     Ok(Router::new()
@@ -163,6 +179,12 @@ pub fn router(
         .route("/api/v1/folders", post(files_api::create_folder))
         .route("/api/v1/copies", post(files_api::copy))
         .route("/api/v1/changes", post(files_api::change))
+        .route(
+            "/api/v1/trash",
+            get(trash_api::list).delete(trash_api::empty),
+        )
+        .route("/api/v1/trash/{id}", delete(trash_api::delete))
+        .route("/api/v1/trash/{id}/restore", post(trash_api::restore))
         // Shares, for everybody; they are made and unlocked at account-svc. The first is the address that
         // is given away.
         .route("/s/{token}", get(shares_api::read))

@@ -6,7 +6,7 @@ use clap::Parser;
 use cloudstore_backends::{flush::Flusher, staging::HttpStaging};
 use cloudstore_download::Options;
 use cloudstore_node::{BlobBackend, Serving, StorageConfig, adapters};
-use cloudstore_service::auth::Verifier;
+use cloudstore_service::{auth::Verifier, trash::TrashOptions};
 use serde::Serialize;
 
 /// Allocates faster than the system's allocator when many threads share buffers.
@@ -21,6 +21,8 @@ struct Args {
     node: cloudstore_node::Config,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    trash: TrashOptions,
     #[command(flatten)]
     storage: StorageConfig,
 }
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
         let channel = node.dbproxy().await?;
         let verifier = Verifier::new(channel.clone(), node.shutdown.clone());
         let router = cloudstore_download::router(
-            args.options.config(data),
+            args.options.config(data, &args.trash),
             channel,
             verifier,
             adapters::blobs(BlobBackend::S3, &storage, data, Flusher::new())?,

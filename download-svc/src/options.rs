@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
+use cloudstore_service::trash::TrashOptions;
 use serde::Serialize;
 
 use crate::{CacheConfig, Config, Delivery};
@@ -49,7 +50,7 @@ pub enum Policy {
 impl Options {
     /// The configuration of a node that keeps its data in this directory.
     #[must_use]
-    pub fn config(&self, data: &Path) -> Config {
+    pub fn config(&self, data: &Path, trash: &TrashOptions) -> Config {
         let cache = (self.cache_bytes > 0).then(|| CacheConfig {
             dir: data.join("cache"),
             bytes: self.cache_bytes,
@@ -61,6 +62,7 @@ impl Options {
                 accel_prefix: self.accel_prefix.clone(),
             },
             cache,
+            trash: trash.retention(),
             ..Config::default()
         }
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     account::{ApiToken, TokenScope},
     file,
-    http::{self, shares},
+    http::{self, shares, trash},
     path, share,
 };
 
@@ -140,6 +140,27 @@ fn kind(kind: file::EntryKind) -> shares::EntryKind {
     match kind {
         file::EntryKind::File => shares::EntryKind::File,
         _ => shares::EntryKind::Folder,
+    }
+}
+
+/// A page of the trash.
+#[must_use]
+pub fn trash(page: &file::ListTrashResponse) -> trash::Trash {
+    let entries = page.entries.iter().filter_map(|trashed| {
+        let entry = trashed.entry.as_ref()?;
+        Some(trash::Trashed {
+            id: id(&entry.id),
+            name: path::name(&entry.path).to_owned(),
+            path: entry.path.clone(),
+            kind: kind(entry.kind()),
+            size: entry.blob.as_ref().map_or(0, |blob| unsigned(blob.size)),
+            deleted_at: rfc3339(trashed.deleted_at_ms),
+            expires_at: rfc3339(trashed.expires_at_ms),
+        })
+    });
+    trash::Trash {
+        entries: entries.collect(),
+        next_cursor: (!page.next_cursor.is_empty()).then(|| page.next_cursor.clone()),
     }
 }
 

@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub mod admin;
+mod changes;
 pub mod shares;
+pub mod trash;
+
+pub use changes::*;
 
 /// Media type of [`Problem`] (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -446,80 +450,4 @@ pub struct Listing {
     /// Pass as `cursor` for the next page; absent on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
-}
-
-/// `POST /api/v1/folders`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct CreateFolder {
-    /// Absolute path.
-    pub path: String,
-    /// Create missing parents and accept an existing folder.
-    #[serde(default)]
-    pub parents: bool,
-}
-
-/// `POST /api/v1/changes`: all of them or none, in order.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Changes {
-    /// 1 to [`MAX_BATCH`].
-    pub changes: Vec<Change>,
-}
-
-/// One of several changes.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Change {
-    /// Creates a folder.
-    CreateFolder {
-        /// Absolute path.
-        path: String,
-        /// Create missing parents and accept an existing folder.
-        #[serde(default)]
-        parents: bool,
-    },
-    /// Renames or moves an entry.
-    Move {
-        /// Absolute path of the entry.
-        from: String,
-        /// New absolute path; its parent must exist.
-        to: String,
-    },
-    /// Deletes an entry and everything below it.
-    Delete {
-        /// Absolute path.
-        path: String,
-    },
-}
-
-/// What became of the changes.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Changed {
-    /// One for each change, in order; `null` for a deletion.
-    pub entries: Vec<Option<Entry>>,
-}
-
-/// `PATCH /api/v1/files/{path}`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct MoveEntry {
-    /// New absolute path; its parent must exist.
-    pub path: String,
-}
-
-/// `POST /api/v1/copies`. No content is moved: the copies refer to the same, and take room in the quota.
-/// 201 with the copy; 507 `limit-reached` for a folder of more than 10,000 entries, 422 `invalid-path`
-/// for a folder into itself. `If-Match` is about what is copied.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct CopyEntry {
-    /// Absolute path of a file, or of a folder, which is copied with everything below it.
-    pub from: String,
-    /// Absolute path of the copy; its parent must exist.
-    pub to: String,
-    /// What to do when `to` is taken, by whatever content. `replace` deletes what is there, a folder
-    /// with everything in it. Default: fail.
-    #[serde(default)]
-    pub on_conflict: OnConflict,
 }

@@ -28,6 +28,7 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tls;
+pub mod trash;
 pub mod trust;
 
 pub use interim::Interim;

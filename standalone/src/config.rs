@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use cloudstore_node::{BlobBackend, StorageConfig};
-use cloudstore_service::{listener, telemetry::LogFormat};
+use cloudstore_service::{listener, telemetry::LogFormat, trash::TrashOptions};
 use serde::Serialize;
 
 use crate::StartError;
@@ -52,6 +52,9 @@ pub struct Config {
     /// Limits of uploads.
     #[command(flatten)]
     pub upload: cloudstore_upload::Options,
+    /// The trash.
+    #[command(flatten)]
+    pub trash: TrashOptions,
     /// Graces of the worker.
     #[command(flatten)]
     pub transfer: cloudstore_transfer::Options,
@@ -76,6 +79,7 @@ impl Config {
             log_filter: "warn".into(),
             print_config: false,
             upload: cloudstore_upload::Options::default(),
+            trash: TrashOptions::default(),
             transfer: cloudstore_transfer::Options::default(),
             storage: StorageConfig::default(),
             account: cloudstore_account::Config::default(),

@@ -255,7 +255,9 @@ async fn start_services(
     );
     let account = account.await.map_err(failed("account-svc"))?;
     let upload = cloudstore_upload::start(
-        config.upload.config(NODE, config.data.join("staging")),
+        config
+            .upload
+            .config(NODE, config.data.join("staging"), &config.trash),
         Ports {
             channel: shared.channel.clone(),
             blobs: shared.blobs.clone(),
@@ -270,7 +272,10 @@ async fn start_services(
     );
     let upload = upload.await.map_err(failed("upload-svc"))?;
     let download = cloudstore_download::router(
-        cloudstore_download::Config::default(),
+        cloudstore_download::Config {
+            trash: config.trash.retention(),
+            ..cloudstore_download::Config::default()
+        },
         shared.channel.clone(),
         verifier.clone(),
         shared.blobs.clone(),

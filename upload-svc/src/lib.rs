@@ -46,6 +46,8 @@ pub struct Config {
     /// After this time out of the list of peers a node counts as gone for good, with the
     /// unfinished uploads on it. Counted from when this process first missed it.
     pub lost_after: Duration,
+    /// How long what WebDAV clients delete can be restored; zero: not at all.
+    pub trash: Duration,
     /// Origins of web pages whose scripts may upload here, exactly as browsers send them.
     pub origins: Vec<String>,
     /// Where everybody may send files without credentials; `None`: nowhere.
@@ -93,6 +95,7 @@ pub async fn start(
         node: config.node,
         max_size: config.max_size,
         lifetime: config.lifetime,
+        trash: config.trash,
         instant: config.instant,
         drop_box,
         direct_limit: DIRECT_LIMIT,

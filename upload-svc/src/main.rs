@@ -8,7 +8,7 @@ use cloudstore_backends::{
     staging::{HttpStaging, Layout, LocalStaging},
 };
 use cloudstore_node::{BlobBackend, QueueConfig, Serving, StartError, StorageConfig, adapters};
-use cloudstore_service::auth::Verifier;
+use cloudstore_service::{auth::Verifier, trash::TrashOptions};
 use cloudstore_upload::{Options, Peers, Ports};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ struct Args {
     node: cloudstore_node::Config,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    trash: TrashOptions,
     #[command(flatten)]
     storage: StorageConfig,
     #[command(flatten)]
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
             }),
         };
         let verifier = Verifier::new(channel, node.shutdown.clone());
-        let config = args.options.config(name, staging);
+        let config = args.options.config(name, staging, &args.trash);
         let upload = cloudstore_upload::start(config, ports, verifier, node.shutdown.clone());
         let upload = upload.await.map_err(StartError::service)?;
         let engine = upload.engine;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cloudstore_proto::upload::InstantPolicy;
+use cloudstore_service::trash::TrashOptions;
 use serde::Serialize;
 
 /// Longest content by default: what object stores take in one object (5 TiB).
@@ -76,6 +77,7 @@ impl Options {
         &self,
         node: impl Into<String>,
         staging: impl Into<std::path::PathBuf>,
+        trash: &TrashOptions,
     ) -> crate::Config {
         crate::Config {
             node: node.into(),
@@ -84,6 +86,7 @@ impl Options {
             lifetime: Duration::from_secs(self.upload_lifetime),
             instant: self.instant.into(),
             lost_after: Duration::from_secs(self.lost_after),
+            trash: trash.retention(),
             origins: self.upload_origins.clone(),
             drop_box: self
                 .drop_box_account

@@ -144,6 +144,15 @@ port! {
     delete(request: DeleteRequest) -> DeleteResponse {
         change, [Subject::account(&request.owner)]
     }
+    list_trash(request: ListTrashRequest) -> ListTrashResponse {
+        see, Subject::account(&request.owner)
+    }
+    restore(request: RestoreRequest) -> Entry {
+        change, [Subject::account(&request.owner)]
+    }
+    empty_trash(request: EmptyTrashRequest) -> EmptyTrashResponse {
+        change, [Subject::account(&request.owner)]
+    }
     apply(request: ApplyRequest) -> ApplyResponse {
         change, [Subject::account(&request.owner)]
     }

@@ -10,6 +10,9 @@ super::service! {
         r#move => move_entry(MoveRequest) -> Entry;
         copy => copy(CopyRequest) -> Entry;
         delete => delete(DeleteRequest) -> DeleteResponse;
+        list_trash => list_trash(ListTrashRequest) -> ListTrashResponse;
+        restore => restore(RestoreRequest) -> Entry;
+        empty_trash => empty_trash(EmptyTrashRequest) -> EmptyTrashResponse;
         purge => purge(PurgeRequest) -> PurgeResponse;
         apply => apply(ApplyRequest) -> ApplyResponse;
         record_reads => record_reads(RecordReadsRequest) -> RecordReadsResponse;

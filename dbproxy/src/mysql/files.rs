@@ -11,6 +11,7 @@ use super::{
     error::{Fail, Outcome},
     locks,
     rows::{EntryRow, blob_columns, entry_columns},
+    trash,
     tree::{self, Walk},
     tx::{Command, Tx},
 };
@@ -248,12 +249,15 @@ async fn delete(tx: &mut Tx<'_>, request: &DeleteRequest) -> Outcome<DeleteRespo
     rules::check_precondition(precondition, Some(&entry))?;
     let touched = [Touched::tree(&request.path)];
     locks::allow(tx, &request.owner, precondition, &touched).await?;
-    remove(tx, &entry.id).await?;
+    match request.keep_ms {
+        0 => remove(tx, &entry.id).await?,
+        keep_ms => trash::keep(tx, &entry, keep_ms).await?,
+    }
     locks::end(tx, &request.owner, precondition, &request.path).await?;
     Ok(DeleteResponse {})
 }
 
-/// Marks an entry as deleted, and with it what hangs below it.
+/// Marks an entry as deleted for good, and with it what hangs below it.
 pub(super) async fn remove(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<()> {
     sqlx::query("UPDATE entries SET deleted_at = ?, version = version + 1 WHERE id = ?")
         .bind(tx.now)

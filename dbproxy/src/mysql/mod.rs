@@ -47,6 +47,7 @@ mod staging;
 mod statement;
 mod tokens;
 mod transfers;
+mod trash;
 mod tree;
 mod tx;
 mod uploads;
@@ -350,6 +351,9 @@ commands! {
     move_entry(MoveRequest) -> Entry = write;
     copy(CopyRequest) -> Entry = write;
     delete(DeleteRequest) -> DeleteResponse = write;
+    list_trash(ListTrashRequest) -> ListTrashResponse = read;
+    restore(RestoreRequest) -> Entry = write;
+    empty_trash(EmptyTrashRequest) -> EmptyTrashResponse = write;
     purge(PurgeRequest) -> PurgeResponse = write;
     apply(ApplyRequest) -> ApplyResponse = write;
 

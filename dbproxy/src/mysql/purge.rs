@@ -1,4 +1,4 @@
-//! The end of entries that were deleted.
+//! The end of entries that were deleted for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,7 @@ use super::{
     content::{self, Room},
     error::Outcome,
     statement::Statement,
+    trash,
     tx::{Command, Tx},
 };
 use crate::check;
@@ -19,7 +20,7 @@ use crate::check;
 const MAX_ACCOUNTS: usize = 64;
 
 /// Entries, by id, and the accounts that own them.
-type Found = Vec<(Vec<u8>, Vec<u8>)>;
+pub(super) type Found = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[async_trait]
 impl Command for PurgeRequest {
@@ -27,16 +28,21 @@ impl Command for PurgeRequest {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Outcome<PurgeResponse> {
         let limit = check::limit(self.limit);
-        // Found without locks, because accounts come first. What is deleted cannot come back, and
-        // nothing can be added below it: what was found stays true, but for what others purge.
+        if trash::expire(tx, limit).await? {
+            // Accounts were locked: what they own is found by the next call.
+            return Ok(PurgeResponse {
+                purged: 0,
+                more: true,
+            });
+        }
+        // Found without locks, because accounts come first. What is deleted for good cannot come
+        // back, and nothing can be added below it: what was found stays true, but for what others
+        // purge.
         let mut below = below_deleted(tx, limit.div_ceil(2)).await?;
         let mut ends = ends(tx, limit).await?;
         let mut owners = BTreeSet::new();
         for found in [&mut ends, &mut below] {
-            found.retain(|(_, owner)| {
-                owners.contains(owner)
-                    || (owners.len() < MAX_ACCOUNTS && owners.insert(owner.clone()))
-            });
+            few_owners(&mut owners, found);
         }
         let mut purged = 0;
         if !owners.is_empty() {
@@ -47,7 +53,7 @@ impl Command for PurgeRequest {
         // Kinds are named for the index, which leads with them.
         let more: i64 = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM entries
-                WHERE kind IN (1 /* folder */, 2 /* file */) AND deleted_at IS NOT NULL)",
+                WHERE kind IN (1 /* folder */, 2 /* file */) AND doomed_at IS NOT NULL)",
         )
         .fetch_one(&mut *tx.conn)
         .await?;
@@ -58,13 +64,20 @@ impl Command for PurgeRequest {
     }
 }
 
+/// Leaves out what would make the owners too many.
+pub(super) fn few_owners(owners: &mut BTreeSet<Vec<u8>>, found: &mut Found) {
+    found.retain(|(_, owner)| {
+        owners.contains(owner) || (owners.len() < MAX_ACCOUNTS && owners.insert(owner.clone()))
+    });
+}
+
 /// What hangs directly below deleted folders and is not marked itself: deepest first and fewer than
 /// are purged with it, so that few folders wait for their end and none is looked at in vain.
 async fn below_deleted(tx: &mut Tx<'_>, limit: u32) -> Outcome<Found> {
     Ok(sqlx::query_as(
         "SELECT c.id, c.owner FROM entries p STRAIGHT_JOIN entries c ON c.parent = p.id
-        WHERE p.kind = 1 /* folder */ AND p.deleted_at IS NOT NULL AND c.live = 1
-        ORDER BY p.deleted_at DESC LIMIT ?",
+        WHERE p.kind = 1 /* folder */ AND p.doomed_at IS NOT NULL AND c.live = 1
+        ORDER BY p.doomed_at DESC LIMIT ?",
     )
     .bind(limit)
     .fetch_all(&mut *tx.conn)
@@ -75,7 +88,7 @@ async fn below_deleted(tx: &mut Tx<'_>, limit: u32) -> Outcome<Found> {
 async fn ends(tx: &mut Tx<'_>, limit: u32) -> Outcome<Found> {
     let mut ends: Found = sqlx::query_as(
         "SELECT id, owner FROM entries
-        WHERE kind = 2 /* file */ AND deleted_at IS NOT NULL ORDER BY deleted_at LIMIT ?",
+        WHERE kind = 2 /* file */ AND doomed_at IS NOT NULL ORDER BY doomed_at LIMIT ?",
     )
     .bind(limit)
     .fetch_all(&mut *tx.conn)
@@ -84,9 +97,9 @@ async fn ends(tx: &mut Tx<'_>, limit: u32) -> Outcome<Found> {
     if room > 0 {
         let folders: Found = sqlx::query_as(
             "SELECT e.id, e.owner FROM entries e
-            WHERE e.kind = 1 /* folder */ AND e.deleted_at IS NOT NULL
+            WHERE e.kind = 1 /* folder */ AND e.doomed_at IS NOT NULL
                 AND NOT EXISTS (SELECT 1 FROM entries c WHERE c.parent = e.id)
-            ORDER BY e.deleted_at DESC LIMIT ?",
+            ORDER BY e.doomed_at DESC LIMIT ?",
         )
         .bind(room)
         .fetch_all(&mut *tx.conn)

@@ -68,7 +68,7 @@ async fn made_before(tx: &mut Tx<'_>, request: &CopyRequest) -> Outcome<Entry> {
 }
 
 /// The path, or if that is taken one with a number that is not.
-async fn free_path(tx: &mut Tx<'_>, owner: &Bytes, path: String) -> Outcome<String> {
+pub(super) async fn free_path(tx: &mut Tx<'_>, owner: &Bytes, path: String) -> Outcome<String> {
     let walk = Walk::down(tx, owner, &path).await?;
     let Some(folder) = walk.parent()?.filter(|_| walk.end().is_some()) else {
         return Ok(path);

@@ -11,11 +11,13 @@ mod garbage;
 mod locks;
 mod place;
 mod properties;
+mod purge;
 mod rows;
 mod sessions;
 mod shares;
 mod tokens;
 mod transfers;
+mod trash;
 mod tree;
 mod uploads;
 mod writer;
@@ -220,6 +222,9 @@ commands! {
     move_entry(MoveRequest) -> Entry = write;
     copy(CopyRequest) -> Entry = write;
     delete(DeleteRequest) -> DeleteResponse = write;
+    list_trash(ListTrashRequest) -> ListTrashResponse = read;
+    restore(RestoreRequest) -> Entry = write;
+    empty_trash(EmptyTrashRequest) -> EmptyTrashResponse = write;
     purge(PurgeRequest) -> PurgeResponse = write;
     apply(ApplyRequest) -> ApplyResponse = write;
 

@@ -28,6 +28,7 @@ fn rename(owner: &Bytes, from: &str, to: &str) -> Change {
 fn remove(owner: &Bytes, path: &str, precondition: Option<Precondition>) -> Change {
     Change {
         change: Some(change::Change::Delete(DeleteRequest {
+            keep_ms: 0,
             owner: owner.clone(),
             path: path.to_owned(),
             precondition,

@@ -208,6 +208,7 @@ pub async fn locked_changes(f: Fixture) {
         id: id(),
     };
     let delete = |path: &str, precondition| DeleteRequest {
+        keep_ms: 0,
         owner: owner.clone(),
         path: path.to_owned(),
         precondition,

@@ -19,6 +19,7 @@ mod repairs;
 mod shares;
 mod tokens;
 mod transfers;
+mod trash;
 mod uploads;
 
 use std::sync::{
@@ -53,6 +54,7 @@ pub use self::{
     shares::{downloads, shared_entries, shares},
     tokens::{api_tokens, token_bounds},
     transfers::{leases, parked_copies, parking, transfers},
+    trash::{emptying, restoring, trash, trashed_shares},
     uploads::{expiry, lengths, quota, staging, uploads},
 };
 
@@ -94,6 +96,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         files folders listings changes
         copies renaming replacing large_copies locks locked_changes many_locks properties
         shares shared_entries downloads
+        trash restoring emptying trashed_shares
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls
         purge garbage staged_copies other_nodes known_blobs
@@ -231,6 +234,7 @@ impl Fixture {
     async fn rm(&self, owner: &Bytes, path: &str) -> Result<DeleteResponse> {
         self.store
             .delete(DeleteRequest {
+                keep_ms: 0,
                 precondition: None,
                 owner: owner.clone(),
                 path: path.to_owned(),

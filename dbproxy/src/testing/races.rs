@@ -258,6 +258,7 @@ pub async fn removal_against_instant(f: Fixture) {
             tokio::spawn(async move {
                 let path = "/victim".to_owned();
                 let request = DeleteRequest {
+                    keep_ms: 0,
                     owner,
                     path,
                     precondition: None,

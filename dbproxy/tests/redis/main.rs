@@ -78,6 +78,7 @@ topics! {
     files folders listings changes
     copies replacing large_copies locks locked_changes many_locks properties
     shares shared_entries downloads
+    trash restoring emptying trashed_shares
     uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls
     purge garbage staged_copies other_nodes known_blobs
@@ -180,6 +181,7 @@ impl World {
     /// Removes something; the position that was reached, empty where there are none.
     async fn remove(&self, process: &Arc<dyn Store>, path: &str) -> String {
         let request = DeleteRequest {
+            keep_ms: 0,
             owner: self.owner.clone(),
             path: path.to_owned(),
             precondition: None,

@@ -155,6 +155,9 @@ macro_rules! port {
                 move_entry(MoveRequest) -> Entry;
                 copy(CopyRequest) -> Entry;
                 delete(DeleteRequest) -> DeleteResponse;
+                list_trash(ListTrashRequest) -> ListTrashResponse;
+                restore(RestoreRequest) -> Entry;
+                empty_trash(EmptyTrashRequest) -> EmptyTrashResponse;
                 lock(LockRequest) -> Lock;
                 refresh_lock(RefreshLockRequest) -> Lock;
                 unlock(UnlockRequest) -> UnlockResponse;

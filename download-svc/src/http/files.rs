@@ -19,7 +19,10 @@ use cloudstore_service::{
 use serde::Deserialize;
 
 use super::path::EntryPath;
-use crate::{App, catalog::Page};
+use crate::{
+    App,
+    catalog::{Page, millis},
+};
 
 /// Entries of a page at most, as dbproxy has it.
 const MAX_LIMIT: u32 = 1_000;
@@ -60,11 +63,7 @@ enum Order {
 
 impl ListQuery {
     pub(super) fn page(self) -> Result<Page> {
-        let limit = self.limit.unwrap_or(MAX_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            let detail = format!("limit must be between 1 and {MAX_LIMIT}");
-            return Err(Problem::new(Kind::MalformedRequest, detail));
-        }
+        let limit = page_limit(self.limit)?;
         if self.search.len() > MAX_SEARCH_BYTES {
             let detail = format!("search must not be longer than {MAX_SEARCH_BYTES} bytes");
             return Err(Problem::new(Kind::MalformedRequest, detail));
@@ -83,6 +82,16 @@ impl ListQuery {
             search: self.search,
         })
     }
+}
+
+/// Entries of a page.
+pub(super) fn page_limit(limit: Option<u32>) -> Result<u32> {
+    let limit = limit.unwrap_or(MAX_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        let detail = format!("limit must be between 1 and {MAX_LIMIT}");
+        return Err(Problem::new(Kind::MalformedRequest, detail));
+    }
+    Ok(limit)
 }
 
 /// A file's metadata, or a folder with a page of its entries.
@@ -153,15 +162,26 @@ pub(crate) async fn copy(
     Ok((StatusCode::CREATED, Json(convert::entry(&entry))))
 }
 
+/// How something is deleted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteQuery {
+    /// For good, not into the trash.
+    #[serde(default)]
+    permanent: bool,
+}
+
 /// Deletes an entry and everything below it.
 pub(crate) async fn delete(
     State(app): State<App>,
     user: User,
     EntryPath(path): EntryPath,
+    Query(query): Query<DeleteQuery>,
     Conditions(precondition): Conditions,
 ) -> Result<StatusCode> {
+    let keep = app.kept(query.permanent);
     app.catalog
-        .delete(user.account_id, below_root(path)?, precondition)
+        .delete(user.account_id, below_root(path)?, keep, precondition)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -192,7 +212,7 @@ pub(crate) async fn change(
     }
     let owner = Bytes::copy_from_slice(user.account_id.as_bytes());
     let requests = body.changes.into_iter().enumerate().map(|(index, change)| {
-        request(&owner, change).map_err(|problem| {
+        request(&app, &owner, change).map_err(|problem| {
             let detail = format!("change {index}: {}", problem.detail());
             Problem::new(problem.kind(), detail).with("change", index)
         })
@@ -208,7 +228,7 @@ pub(crate) async fn change(
 }
 
 /// What dbproxy is asked for a change.
-fn request(owner: &Bytes, change: Change) -> Result<file::change::Change> {
+fn request(app: &App, owner: &Bytes, change: Change) -> Result<file::change::Change> {
     let owner = owner.clone();
     Ok(match change {
         Change::CreateFolder { path, parents } => {
@@ -226,10 +246,11 @@ fn request(owner: &Bytes, change: Change) -> Result<file::change::Change> {
             precondition: None,
             replace: false,
         }),
-        Change::Delete { path } => file::change::Change::Delete(file::DeleteRequest {
+        Change::Delete { path, permanent } => file::change::Change::Delete(file::DeleteRequest {
             owner,
             path: below_root(path::normalize(&path)?)?,
             precondition: None,
+            keep_ms: millis(app.kept(permanent)),
         }),
     })
 }

@@ -7,4 +7,5 @@ pub(crate) mod files;
 mod multipart;
 mod path;
 pub(crate) mod shares;
+pub(crate) mod trash;
 pub(crate) mod web;

@@ -285,6 +285,7 @@ impl Site {
 
     pub(crate) async fn delete(&self, path: &str) {
         let request = DeleteRequest {
+            keep_ms: 0,
             precondition: None,
             owner: id(self.account),
             path: path.to_owned(),

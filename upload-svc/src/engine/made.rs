@@ -97,6 +97,7 @@ impl Engine {
                 if_match: Some(same),
                 ..Precondition::default()
             }),
+            keep_ms: 0,
         };
         let mut client = FileStoreClient::new(self.ports.channel.clone());
         match client

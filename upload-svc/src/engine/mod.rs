@@ -112,6 +112,8 @@ pub struct Settings {
     pub max_size: u64,
     /// How long an unfinished upload is kept.
     pub lifetime: Duration,
+    /// How long what is deleted can be restored.
+    pub trash: Duration,
     /// Who may upload instantly.
     pub instant: InstantPolicy,
     /// The account whose unfinished uploads are kept for another time.

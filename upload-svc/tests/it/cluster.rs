@@ -172,6 +172,7 @@ impl Cluster {
             lifetime: Duration::from_secs(3_600),
             instant: InstantPolicy::Everyone,
             lost_after,
+            trash: Duration::ZERO,
             origins: Vec::new(),
             drop_box: None,
         };

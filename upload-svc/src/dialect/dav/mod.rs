@@ -99,7 +99,11 @@ async fn answer(app: &App, mut parts: Parts, body: Body) -> Result<Response> {
     let url_path = parts.uri.path();
     let call = Call {
         engine: app.engine.clone(),
-        store: Store::new(app.engine.channel(), user.account_id),
+        store: Store::new(
+            app.engine.channel(),
+            user.account_id,
+            app.engine.settings().trash,
+        ),
         user,
         path: href::path(url_path)?,
         has_slash: url_path.ends_with('/'),

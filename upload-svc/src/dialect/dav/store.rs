@@ -1,5 +1,7 @@
 //! What one account has, as dbproxy knows it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cloudstore_proto::{
     account::{Account, GetAccountRequest, account_store_client::AccountStoreClient},
@@ -27,13 +29,16 @@ const PAGE: u32 = 250;
 pub(super) struct Store {
     channel: Channel,
     owner: Bytes,
+    /// How long what is deleted can be restored.
+    trash: Duration,
 }
 
 impl Store {
-    pub(super) fn new(channel: Channel, account: Uuid) -> Self {
+    pub(super) fn new(channel: Channel, account: Uuid, trash: Duration) -> Self {
         Self {
             channel,
             owner: Bytes::copy_from_slice(account.as_bytes()),
+            trash,
         }
     }
 
@@ -91,6 +96,7 @@ impl Store {
             owner: self.owner.clone(),
             path,
             precondition: Some(under),
+            keep_ms: i64::try_from(self.trash.as_millis()).unwrap_or(i64::MAX),
         };
         self.files().delete(deadline(request)).await?;
         Ok(())
