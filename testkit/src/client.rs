@@ -186,9 +186,15 @@ impl Client {
             .body(content.bytes())
     }
 
-    /// Deletes what a path names.
-    pub fn delete(&self, path: &str) -> Call {
-        self.request(Method::DELETE, &format!("/api/v1/files{path}"))
+    /// Deletes what a path names, for good or into the trash.
+    pub fn delete(&self, path: &str, permanent: bool) -> Call {
+        let path = format!("/api/v1/files{path}?permanent={permanent}");
+        self.request(Method::DELETE, &path)
+    }
+
+    /// Deletes for good what is in the trash.
+    pub fn empty_trash(&self) -> Call {
+        self.request(Method::DELETE, "/api/v1/trash")
     }
 
     /// Begins an upload, with or without saying what comes.

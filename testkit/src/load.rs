@@ -240,9 +240,15 @@ impl Loader {
     async fn delete(&mut self) {
         let Some(path) = self.any_file() else { return };
         self.shared.log.ask(&self.key(&path), None);
-        let (answer, repeated) = self.until_answered(|| self.client.delete(&path)).await;
+        let permanent = self.random.range(0..2) == 0;
+        let delete = || self.client.delete(&path, permanent);
+        let (answer, repeated) = self.until_answered(delete).await;
         let gone = answer.status == 204 || (repeated && answer.status == 404);
         assert!(gone, "DELETE {path}: {}", answer.text());
+        if !permanent {
+            let (emptied, _) = self.until_answered(|| self.client.empty_trash()).await;
+            assert_eq!(emptied.status, 204, "DELETE trash: {}", emptied.text());
+        }
         self.shared.log.count("deleted");
         self.acknowledged(&path, None).await;
     }

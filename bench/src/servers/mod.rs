@@ -167,9 +167,9 @@ impl Target {
         }
     }
 
-    /// Removes a file.
+    /// Removes a file for good; who knows no trash does not look at the query.
     pub(crate) async fn delete(&self, path: &str) -> Result<()> {
-        let url = format!("{}{path}", self.entry_root);
+        let url = format!("{}{path}?permanent=true", self.entry_root);
         let request = self.request(Method::DELETE, &url, Payload::empty());
         let mut connection = Connection::open(self.address).await?;
         connection

@@ -1,13 +1,15 @@
 //! The command line: every command, argument and default. `--help` is the manual.
 
+mod manage;
 mod parse;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use cloudstore_proto::http::{OnConflict, Scope};
+use cloudstore_proto::http::OnConflict;
 
-use self::parse::{lifetime, range, rate};
+pub(crate) use self::manage::*;
+use self::parse::{range, rate};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 something failed, 2 usage, 3 not found, 4 authentication required,
@@ -89,8 +91,12 @@ pub(crate) enum Command {
     Mv(MvArgs),
     /// Copy a file or folder on the server, without moving content
     Cp(CpArgs),
-    /// Delete a file or folder
+    /// Delete a file or folder; it can be restored from the trash for a while
     Rm(RmArgs),
+    /// Put back what was deleted
+    Restore(RestoreArgs),
+    /// List or empty the trash
+    Trash(TrashArgs),
     /// Write a file's content to stdout
     Cat(CatArgs),
     /// Show what the server knows of a file or folder
@@ -335,6 +341,9 @@ pub(crate) struct RmArgs {
     /// Folders too, with everything in them
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    /// For good, not into the trash
+    #[arg(long)]
+    pub(crate) permanent: bool,
 }
 
 /// `cat`
@@ -352,131 +361,6 @@ pub(crate) struct CatArgs {
 pub(crate) struct PathArg {
     /// Remote file or folder
     pub(crate) path: String,
-}
-
-/// `uploads`
-#[derive(Debug, Args)]
-pub(crate) struct UploadsArgs {
-    /// Default: list
-    #[command(subcommand)]
-    pub(crate) action: Option<UploadsAction>,
-}
-
-/// What to do with unfinished uploads.
-#[derive(Debug, Subcommand)]
-pub(crate) enum UploadsAction {
-    /// Show the account's unfinished uploads, from any device
-    List,
-    /// Drop unfinished uploads and what was received of them
-    Cancel {
-        /// As `uploads list` shows them
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
-    },
-}
-
-/// `tokens`
-#[derive(Debug, Args)]
-pub(crate) struct TokensArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub(crate) action: TokensAction,
-}
-
-/// What to do with API tokens.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Programs show a token instead of a login: as `Authorization: Bearer TOKEN`, as the password of HTTP
-Basic with your username, or to this command in the environment variable CLOUDSTORE_TOKEN. Managing
-tokens needs a login.")]
-pub(crate) enum TokensAction {
-    /// Make a token and write it to stdout, this once
-    Create(CreateTokenArgs),
-    /// Show the tokens that work now, without their secrets
-    Ls,
-    /// End tokens; programs that use them are locked out within about a second
-    Revoke {
-        /// As `tokens ls` shows them
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
-    },
-}
-
-/// `tokens create`
-#[derive(Debug, Args)]
-pub(crate) struct CreateTokenArgs {
-    /// What the token is good for
-    #[arg(long, value_enum)]
-    pub(crate) scope: TokenScope,
-    /// Until when, from now: 90s, 30m, 12h, 30d, 52w [default: 90d]
-    #[arg(long, value_name = "TIME", value_parser = lifetime)]
-    pub(crate) expires: Option<u64>,
-    /// What it is for, to recognise it by [default: its scope]
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-}
-
-/// Values of `--scope`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum TokenScope {
-    /// All files; the account itself stays out of reach
-    Full,
-    /// Add files and folders; nothing that exists is read, listed, replaced or deleted
-    Upload,
-    /// List and download
-    Read,
-}
-
-impl From<TokenScope> for Scope {
-    fn from(scope: TokenScope) -> Self {
-        match scope {
-            TokenScope::Full => Self::Full,
-            TokenScope::Upload => Self::Upload,
-            TokenScope::Read => Self::Read,
-        }
-    }
-}
-
-/// `share`
-#[derive(Debug, Args)]
-pub(crate) struct ShareArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub(crate) action: ShareAction,
-}
-
-/// What to do with shares.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Whoever has the address sees what is shared, and nothing else. A share follows its file or folder when
-that is renamed or moved, and ends when it is deleted.")]
-pub(crate) enum ShareAction {
-    /// Share a file or folder and write the address to stdout, this once
-    Create(CreateShareArgs),
-    /// Show the shares that have not ended, without their addresses
-    Ls,
-    /// End shares, at once
-    Revoke {
-        /// As `share ls` shows them
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
-    },
-}
-
-/// `share create`
-#[derive(Debug, Args)]
-pub(crate) struct CreateShareArgs {
-    /// Remote file or folder
-    pub(crate) path: String,
-    /// Until when, from now: 90s, 30m, 12h, 7d, 52w [default: until it is revoked]
-    #[arg(long, value_name = "TIME", value_parser = lifetime)]
-    pub(crate) expires: Option<u64>,
-    /// Ask for a password, which is read from the first line of stdin
-    #[arg(long)]
-    pub(crate) password_stdin: bool,
-    /// How many downloads may begin [default: any number]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    pub(crate) max_downloads: Option<u64>,
 }
 
 /// `verify`

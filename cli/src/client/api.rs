@@ -8,6 +8,7 @@ use cloudstore_proto::http::{
     CreatedToken, CreatedUploads, Entry, File, Folder, Listing, Login, MoveEntry, OnConflict,
     Proof, Register, TokenList, Tokens, UploadState, Uploads,
     shares::{CreateShare, CreatedShare, ShareList},
+    trash::{Restore, Trash},
 };
 use reqwest::{
     Method, Response,
@@ -175,9 +176,40 @@ impl Client {
     }
 
     /// Deletes a file, or a folder with everything in it.
-    pub(crate) async fn remove(&self, path: &str) -> Result<()> {
+    pub(crate) async fn remove(&self, path: &str, permanent: bool) -> Result<()> {
         let path = format!("/api/v1/files{}", encode_path(path));
-        self.execute(Request::new(Method::DELETE, path).once())
+        let mut request = Request::new(Method::DELETE, path).once();
+        if permanent {
+            request = request.query("permanent", "true");
+        }
+        self.execute(request).await
+    }
+
+    /// A page of the trash.
+    pub(crate) async fn trash(&self, cursor: Option<&str>) -> Result<Trash> {
+        let mut request = Request::new(Method::GET, "/api/v1/trash").query("limit", PAGE);
+        if let Some(cursor) = cursor {
+            request = request.query("cursor", cursor);
+        }
+        self.fetch(request).await
+    }
+
+    /// Puts something of the trash back.
+    pub(crate) async fn restore(&self, id: &str, body: &Restore) -> Result<Entry> {
+        let path = format!("/api/v1/trash{}/restore", encode_path(id));
+        self.fetch(Request::new(Method::POST, path).json(body)?.once())
+            .await
+    }
+
+    /// Deletes something of the trash for good.
+    pub(crate) async fn delete_trashed(&self, id: &str) -> Result<()> {
+        let path = format!("/api/v1/trash{}", encode_path(id));
+        self.execute(Request::new(Method::DELETE, path)).await
+    }
+
+    /// Deletes everything of the trash for good.
+    pub(crate) async fn empty_trash(&self) -> Result<()> {
+        self.execute(Request::new(Method::DELETE, "/api/v1/trash"))
             .await
     }
 

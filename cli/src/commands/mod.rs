@@ -5,6 +5,7 @@ pub(crate) mod admin;
 mod cat;
 mod completions;
 mod cp;
+mod each;
 mod ls;
 mod mkdir;
 mod mv;
@@ -13,6 +14,7 @@ pub(crate) mod serve;
 mod share;
 mod stat;
 mod tokens;
+mod trash;
 mod uploads;
 mod verify;
 
@@ -116,6 +118,8 @@ impl Context {
             Command::Mv(args) => mv::run(self, &args).await,
             Command::Cp(args) => cp::run(self, &args).await,
             Command::Rm(args) => rm::run(self, &args).await,
+            Command::Restore(args) => trash::restore(self, &args).await,
+            Command::Trash(args) => trash::run(self, args.action).await,
             Command::Cat(args) => cat::run(self, &args).await,
             Command::Stat(args) => stat::run(self, &args.path).await,
             Command::Uploads(args) => uploads::run(self, args.action).await,

@@ -2,10 +2,10 @@
 
 use cloudstore_proto::http::shares::{CreateShare, CreatedShare, EntryKind, Share};
 
-use super::{Context, remote};
+use super::{Context, each::Deed, remote};
 use crate::{
     args::{CreateShareArgs, ShareAction},
-    error::{Error, Result},
+    error::Result,
     terminal,
 };
 
@@ -76,25 +76,14 @@ fn line(share: &Share) -> String {
     )
 }
 
-/// Revokes what it can; the exit code is that of the first failure.
 async fn revoke(context: &Context, ids: &[String]) -> Result<()> {
+    let deed = Deed {
+        key: "id",
+        verb: "revoke",
+        done: "revoked",
+        advice: Some("`cloudstore share ls` shows what there is"),
+    };
     let client = context.connect()?;
-    let mut failure = None;
-    for id in ids {
-        match client.revoke_share(id).await {
-            Ok(()) => {
-                let record = serde_json::json!({ "id": id, "status": "revoked" });
-                context.out.record(&record)?;
-                context.out.report(format_args!("revoked {id}"))?;
-            }
-            Err(error) if error.ends_the_run() => return Err(error),
-            Err(error) => {
-                let error = error.advise("`cloudstore share ls` shows what there is");
-                let error = error.during(format!("cannot revoke {id}"));
-                context.out.complain(&error);
-                failure.get_or_insert(Error::told(error.exit()));
-            }
-        }
-    }
-    failure.map_or(Ok(()), Err)
+    deed.each(context, ids, async |id| client.revoke_share(id).await)
+        .await
 }

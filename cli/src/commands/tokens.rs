@@ -2,10 +2,10 @@
 
 use cloudstore_proto::http::{CreateToken, CreatedToken, Scope, Token};
 
-use super::Context;
+use super::{Context, each::Deed};
 use crate::{
     args::{CreateTokenArgs, TokensAction},
-    error::{Error, Result},
+    error::Result,
 };
 
 pub(super) async fn run(context: &Context, action: TokensAction) -> Result<()> {
@@ -65,27 +65,16 @@ async fn list(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Revokes what it can; the exit code is that of the first failure.
 async fn revoke(context: &Context, ids: &[String]) -> Result<()> {
+    let deed = Deed {
+        key: "id",
+        verb: "revoke",
+        done: "revoked",
+        advice: Some("`cloudstore tokens ls` shows what there is"),
+    };
     let client = context.connect()?;
-    let mut failure = None;
-    for id in ids {
-        match client.revoke_token(id).await {
-            Ok(()) => {
-                let record = serde_json::json!({ "id": id, "status": "revoked" });
-                context.out.record(&record)?;
-                context.out.report(format_args!("revoked {id}"))?;
-            }
-            Err(error) if error.ends_the_run() => return Err(error),
-            Err(error) => {
-                let error = error.advise("`cloudstore tokens ls` shows what there is");
-                let error = error.during(format!("cannot revoke {id}"));
-                context.out.complain(&error);
-                failure.get_or_insert(Error::told(error.exit()));
-            }
-        }
-    }
-    failure.map_or(Ok(()), Err)
+    deed.each(context, ids, async |id| client.revoke_token(id).await)
+        .await
 }
 
 fn name(scope: Scope) -> &'static str {

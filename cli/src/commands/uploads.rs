@@ -1,11 +1,7 @@
 //! `cloudstore uploads`
 
-use super::Context;
-use crate::{
-    args::UploadsAction,
-    error::{Error, Result},
-    output::human_bytes,
-};
+use super::{Context, each::Deed};
+use crate::{args::UploadsAction, error::Result, output::human_bytes};
 
 pub(super) async fn run(context: &Context, action: Option<UploadsAction>) -> Result<()> {
     match action {
@@ -34,26 +30,14 @@ async fn list(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Cancels what it can; the exit code is that of the first failure.
 async fn cancel(context: &Context, ids: &[String]) -> Result<()> {
+    let deed = Deed {
+        key: "id",
+        verb: "cancel",
+        done: "cancelled",
+        advice: Some("`cloudstore uploads` shows what there is"),
+    };
     let client = context.connect()?;
-    let mut failure = None;
-    for id in ids {
-        match client.cancel(id).await {
-            Ok(()) => {
-                context
-                    .out
-                    .record(&serde_json::json!({ "id": id, "status": "cancelled" }))?;
-                context.out.report(format_args!("cancelled {id}"))?;
-            }
-            Err(error) if error.ends_the_run() => return Err(error),
-            Err(error) => {
-                let error = error.advise("`cloudstore uploads` shows what there is");
-                let error = error.during(format!("cannot cancel {id}"));
-                context.out.complain(&error);
-                failure.get_or_insert(Error::told(error.exit()));
-            }
-        }
-    }
-    failure.map_or(Ok(()), Err)
+    deed.each(context, ids, async |id| client.cancel(id).await)
+        .await
 }

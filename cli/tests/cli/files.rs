@@ -162,3 +162,61 @@ fn unknown_uploads_cannot_be_cancelled() {
     let unknown = "01900000-0000-7000-8000-000000000000";
     user.run(&["uploads", "cancel", unknown]).fails_with(3);
 }
+
+#[test]
+fn what_was_deleted_is_listed_and_restored() {
+    let server = Server::start();
+    let user = User::at(&server);
+    user.write("tree/a.txt", b"content");
+    user.write("tree/b.txt", b"other");
+    user.run(&["upload", "tree", "--to", "/"]).ok();
+    assert!(user.run(&["trash"]).ok().stderr.contains("empty"));
+
+    user.run(&["rm", "/tree/a.txt"]).ok();
+    user.run(&["rm", "-r", "/tree"]).ok();
+    let listed = user.run(&["--json", "trash", "ls"]).ok().lines();
+    let paths: Vec<_> = listed.iter().map(|one| &one["path"]).collect();
+    assert_eq!(paths, ["/tree", "/tree/a.txt"]);
+    let shown = user.run(&["trash"]).ok();
+    assert!(shown.text().contains("/tree/\n"), "{}", shown.text());
+
+    let restored = user.run(&["restore", "/tree"]).ok();
+    assert!(restored.text().contains("restored /tree"));
+    assert_eq!(user.run(&["cat", "/tree/b.txt"]).ok().text(), "other");
+    let id = listed[1]["id"].as_str().unwrap();
+    let elsewhere = user
+        .run(&["--json", "restore", id, "--to", "/x/y.txt"])
+        .ok();
+    assert_eq!(elsewhere.lines()[0]["path"], "/x/y.txt");
+    assert_eq!(user.run(&["cat", "/x/y.txt"]).ok().text(), "content");
+    let absent = user.run(&["restore", "/tree", id]).fails_with(3);
+    assert!(
+        absent.stderr.contains("cloudstore trash"),
+        "{}",
+        absent.stderr
+    );
+
+    user.run(&["rm", "/x/y.txt"]).ok();
+    user.write("y.txt", b"new");
+    user.run(&["upload", "y.txt", "--to", "/x"]).ok();
+    user.run(&["restore", "/x/y.txt"]).fails_with(1);
+    user.run(&["restore", "/x/y.txt", "--rename"]).ok();
+    assert_eq!(user.run(&["cat", "/x/y (1).txt"]).ok().text(), "content");
+
+    user.run(&["rm", "--permanent", "/x/y.txt"]).ok();
+    user.run(&["rm", "-r", "/x", "/tree"]).ok();
+    let left = user.run(&["--json", "trash"]).ok().lines();
+    assert_eq!(left.len(), 2);
+    let id = left[0]["id"].as_str().unwrap();
+    user.run(&["trash", "rm", id]).ok();
+    user.run(&["trash", "rm", id]).fails_with(3);
+    user.run(&["trash", "empty"]).ok();
+    assert!(user.run(&["--json", "trash"]).ok().lines().is_empty());
+    for wrong in [
+        &["restore"][..],
+        &["restore", "/a", "/b", "--to", "/c"],
+        &["trash", "rm"],
+    ] {
+        user.run(wrong).fails_with(2);
+    }
+}

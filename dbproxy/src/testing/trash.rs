@@ -133,8 +133,8 @@ pub async fn restoring(f: Fixture) {
 /// It ends by hand or by time, and then gives back what it held.
 pub async fn emptying(f: Fixture) {
     let owner = f.account(1 << 20).await;
-    for (seed, path) in ["/1", "/2", "/3/in", "/4", "/5"].into_iter().enumerate() {
-        f.put(&owner, path, seed as u8).await.unwrap();
+    for (seed, path) in (1..).zip(["/1", "/2", "/3/in", "/4", "/5"]) {
+        f.put(&owner, path, seed).await.unwrap();
     }
     for path in ["/1", "/2", "/3", "/4", "/5"] {
         f.bin(&owner, path).await;
@@ -211,7 +211,6 @@ pub async fn trashed_shares(f: Fixture) {
     let find = || FindSharedRequest {
         hash: token.clone().into(),
         path: "/".to_owned(),
-        ..FindSharedRequest::default()
     };
     f.store.find_shared(find()).await.unwrap();
     f.bin(&owner, "/a").await;

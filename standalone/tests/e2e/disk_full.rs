@@ -207,7 +207,7 @@ async fn a_disk_filled_by_others_can_still_be_emptied() {
     user.assert_content("/large", &content).await;
     user.api.login(&user.name, PASSWORD).await;
     user.cancel(&upload.id).await.status(204);
-    user.delete("/api/v1/files/large").await.status(204);
+    user.remove("/large").await.status(204);
     user.usage_becomes(0, 0).await;
     let filler = fill(&disk);
     user.post("/api/v1/folders", &json!({ "path": "/folder" }))

@@ -37,5 +37,6 @@ mod resuming;
 mod shares;
 mod tokens;
 mod transfer;
+mod trash;
 mod tus;
 mod wire;

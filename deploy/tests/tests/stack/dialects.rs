@@ -56,7 +56,7 @@ async fn requests_of_one_upload_arrive_at_both_instances() {
         both.then_some(()).ok_or_else(why)
     })
     .await;
-    let deleted = send(writer.client.delete("/many")).await.unwrap();
+    let deleted = send(writer.client.delete("/many", true)).await.unwrap();
     assert_eq!(deleted.status, 204);
     writer.finish().await;
 }

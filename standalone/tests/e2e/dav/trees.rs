@@ -45,6 +45,7 @@ async fn a_tree_is_copied_and_moved() {
     user.transplant("MOVE", "/copy", "/moved").await.status(204);
     assert_eq!(&user.dav_get("/moved/a").await.body[..], b"other");
     send(user.dav("DELETE", "/moved")).await.status(204);
+    user.delete("/api/v1/trash").await.status(204);
     user.usage_becomes(0, 0).await;
 }
 

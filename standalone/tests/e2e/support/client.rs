@@ -8,13 +8,14 @@ use std::{
 
 use cloudstore_proto::http::{
     self, Account, Completed, Created, File, FileState, Listing, Tokens, Upload, UploadState,
+    trash::{Trash, Trashed},
 };
 use cloudstore_service::position;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Url, header::HeaderMap};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Answer, CutOff, eventually, fixed_content};
@@ -411,8 +412,26 @@ impl User {
         .await
     }
 
+    /// Deletes for good.
     pub(crate) async fn remove(&self, path: &str) -> Answer {
+        let path = format!("/api/v1/files{}?permanent=true", encode(path));
+        self.delete(&path).await
+    }
+
+    /// Deletes into the trash.
+    pub(crate) async fn bin(&self, path: &str) -> Answer {
         self.delete(&format!("/api/v1/files{}", encode(path))).await
+    }
+
+    /// What is in the trash, last deleted first.
+    pub(crate) async fn trash(&self) -> Vec<Trashed> {
+        self.get("/api/v1/trash").await.json::<Trash>(200).entries
+    }
+
+    /// Puts something of the trash back.
+    pub(crate) async fn restore(&self, id: &str, body: &Value) -> Answer {
+        self.post(&format!("/api/v1/trash/{id}/restore"), body)
+            .await
     }
 
     /// Waits until the file is in durable storage.
