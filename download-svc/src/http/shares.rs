@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, Uri,
-        header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
+        header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY},
         request::Parts,
     },
     response::{IntoResponse as _, Response},
@@ -33,6 +33,7 @@ use super::{
     content::{self, ContentQuery},
     files::ListQuery,
     path::EntryPath,
+    web,
 };
 use crate::{
     App,
@@ -60,6 +61,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Token {
         let Path(TokenParam { token }) = Path::from_request_parts(parts, state).await?;
         ShareToken::parse(&token).map(Self).ok_or_else(not_found)
     }
+}
+
+/// The address that is given away: a page for people, which asks for the rest itself, and what the share
+/// shows for programs. The page is there for any token, and tells in words when it opens nothing.
+pub(crate) async fn visit(
+    app: State<App>,
+    token: Result<Token>,
+    path: EntryPath,
+    query: Query<ListQuery>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    if let Some(page) = web::document_for_people(&headers) {
+        return Ok(page);
+    }
+    let mut response = read(app, token?, path, query, headers).await?;
+    let fields = response.headers_mut();
+    fields.append(VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
 /// What the share shows at a path: a file's metadata, or a folder with a page of its entries.
