@@ -9,11 +9,14 @@ import type {
   ApiToken,
   Change,
   Created,
+  CreatedShare,
+  CreateShare,
   CreateUpload,
   Entry,
   FileEntry,
   Listing,
   Scope,
+  Share,
   SortKey,
   Upload,
   UploadState,
@@ -78,6 +81,18 @@ export class Api {
 
   revokeToken(id: string): Promise<void> {
     return this.call("DELETE", `/api/v1/tokens/${encodeURIComponent(id)}`);
+  }
+
+  shares(): Promise<{ shares: Share[] }> {
+    return this.call("GET", "/api/v1/shares");
+  }
+
+  createShare(body: CreateShare): Promise<CreatedShare> {
+    return this.call("POST", "/api/v1/shares", { body });
+  }
+
+  revokeShare(id: string): Promise<void> {
+    return this.call("DELETE", `/api/v1/shares/${encodeURIComponent(id)}`);
   }
 
   /** Ends this login, or all of them. Here it ends in any case. */
@@ -223,7 +238,7 @@ export function contentUrl(path: string): string {
   return `/api/v1/content${encodePath(path)}`;
 }
 
-async function errorOf(response: Response): Promise<ApiError> {
+export async function errorOf(response: Response): Promise<ApiError> {
   const body = await response.text().catch(() => "");
   const type = response.headers.get("Content-Type") ?? "";
   const wait = parseRetryAfter(response.headers.get("Retry-After"), Date.now());

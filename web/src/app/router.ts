@@ -1,13 +1,16 @@
-/** Addresses of the app: `/` and `/drive/...` are folders, the rest are single pages. */
+/** Addresses of the app: `/` and `/drive/...` are folders, `/s/...` are links, the rest are single pages. */
 import { computed, signal } from "@preact/signals";
 import { decodePath, encodePath } from "../paths";
 
 export type Route =
   | { page: "drive"; path: string }
   | { page: "uploads" }
+  | { page: "shares" }
   | { page: "account" }
   | { page: "signin" }
   | { page: "register" }
+  /** For whoever has the link, signed in or not. */
+  | { page: "link"; token: string }
   | { page: "missing" };
 
 const address = signal(location.pathname);
@@ -23,10 +26,16 @@ export function parse(pathname: string): Route {
     const path = decodePath(pathname.slice(6));
     return path === undefined ? { page: "missing" } : { page: "drive", path };
   }
+  const token = /^\/s\/([^/]+)\/?$/.exec(pathname)?.[1];
+  if (token) return { page: "link", token };
   const page = pathname.slice(1);
-  const known =
-    page === "uploads" || page === "account" || page === "signin" || page === "register";
-  return known ? { page } : { page: "missing" };
+  return isPage(page) ? { page } : { page: "missing" };
+}
+
+const PAGES = ["uploads", "shares", "account", "signin", "register"] as const;
+
+function isPage(text: string): text is (typeof PAGES)[number] {
+  return (PAGES as readonly string[]).includes(text);
 }
 
 export function driveUrl(path: string): string {

@@ -8,6 +8,7 @@ import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
 import { isBelow, join, nameOf, parentOf, segments } from "../../paths";
 import { Icon, type IconName } from "../parts/icons";
+import { lazy } from "../parts/lazy";
 import type { MenuEntry } from "../parts/menu";
 import { Name } from "../parts/name";
 import { tell, tellError } from "../parts/toast";
@@ -19,9 +20,14 @@ import { Move } from "./move";
 import { Preview } from "./preview";
 import { DropZone, UploadButton } from "./upload";
 
+const ShareDialog = lazy(
+  () => import("../shares/dialog").then(({ ShareDialog }) => ShareDialog),
+  true,
+);
+
 type Open =
   | { what: "new-folder" }
-  | { what: "rename" | "details"; entry: Entry }
+  | { what: "rename" | "details" | "share"; entry: Entry }
   | { what: "preview"; entry: FileEntry }
   | { what: "move" | "delete"; entries: Entry[] };
 
@@ -62,7 +68,16 @@ export function Drive({ path }: { path: string }) {
       <Content folder={folder} actions={actions} />
       {open?.what === "new-folder" && <NewFolder folder={path} onClose={close} done={changed} />}
       {open?.what === "rename" && <Rename entry={open.entry} onClose={close} done={changed} />}
-      {open?.what === "details" && <Details entry={open.entry} onClose={close} />}
+      {open?.what === "details" && (
+        <Details
+          entry={open.entry}
+          onClose={close}
+          onShare={() => setOpen({ what: "share", entry: open.entry })}
+        />
+      )}
+      {open?.what === "share" && (
+        <ShareDialog path={open.entry.path} kind={open.entry.kind} onClose={close} />
+      )}
       {open?.what === "delete" && <Remove entries={open.entries} onClose={close} done={changed} />}
       {open?.what === "move" && (
         <Move entries={open.entries} from={path} onClose={close} done={changed} />
@@ -88,6 +103,7 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
     ...(entry.kind === "file"
       ? [{ icon: "download", text: t("drive.download"), onSelect: () => save([entry]) } as const]
       : []),
+    { icon: "link", text: t("drive.share"), onSelect: () => setOpen({ what: "share", entry }) },
     { icon: "info", text: t("drive.details"), onSelect: () => setOpen({ what: "details", entry }) },
     { icon: "pencil", text: t("drive.rename"), onSelect: () => rename(entry) },
     {
@@ -254,6 +270,7 @@ function Interrupted() {
 /** Takes the place of the tools, so that nothing below moves. */
 function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): void }) {
   const chosen = folder.chosen();
+  const [only, ...others] = chosen;
   return (
     <div class="selection" role="toolbar" aria-label={tn("drive.selected", chosen.length)}>
       <button
@@ -266,6 +283,13 @@ function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): v
       </button>
       <span aria-live="polite">{tn("drive.selected", chosen.length)}</span>
       <Tool icon="download" text={t("drive.download")} run={() => save(chosen)} />
+      {only && others.length === 0 && (
+        <Tool
+          icon="link"
+          text={t("drive.share")}
+          run={() => setOpen({ what: "share", entry: only })}
+        />
+      )}
       <Tool
         icon="move"
         text={t("drive.move")}
