@@ -7,6 +7,7 @@ import { Engine, FILES_AT_ONCE_HTTP2, type KnownUpload } from "../upload/engine"
 import { WorkerHasher } from "../upload/hasher";
 import { Kv } from "../upload/kv";
 import { serverOf } from "../upload/server";
+import { route } from "./router";
 
 /** The page shows the engine's state this often at most, in milliseconds. */
 const SHOW_EVERY = 120;
@@ -92,7 +93,8 @@ export function follow(): void {
   onOtherTab(() => {
     const before = session.username.value;
     session.follow();
-    if (session.username.value === before) return;
+    // What a link shows is nobody's in particular, and may be in the middle of an upload.
+    if (session.username.value === before || route.value.page === "link") return;
     // Nothing of the other user stays on the page.
     startOver();
     location.reload();

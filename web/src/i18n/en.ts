@@ -298,6 +298,31 @@ export const en = {
   "shares.revokeUploads":
     "Nobody can add files with it any more. The files that came stay in the folder.",
 
+  "link.locked": "This link has a password",
+  "link.lockedHint": "Whoever sent you the link knows it.",
+  "link.password": "Password of the link",
+  "link.open": "Open",
+  "link.wrong": "The password is wrong. Check it with whoever sent you the link.",
+  "link.tooMany": "Too many attempts. Wait {time} and try again.",
+  "link.goneTitle": "This link opens nothing",
+  "link.gone":
+    "The link has ended, was revoked or is not complete. Ask whoever sent it for a new one.",
+  "link.failed": "The link could not be opened.",
+  "link.missing": "There is nothing here",
+  "link.missingHint": "It was moved or deleted, or the link has ended.",
+  "link.toTop": "To the beginning",
+  "link.empty": "This folder is empty",
+  "link.downloadAll": "Download all (zip)",
+  "link.downloadName": "Download {name}",
+  "link.previewCounts":
+    "This link has a limit of downloads, and looking at the file counts as one.",
+  "link.left.one": "{n} download left",
+  "link.left.other": "{n} downloads left",
+  "link.noneLeft": "no downloads left",
+  "link.full": "The folder has no room for this any more. Tell whoever sent you the link.",
+  "link.forbidden": "This link does not allow that. Ask whoever sent it for another one.",
+  "link.busy": "Too many uploads are under way in this folder. Try again later.",
+
   "problem.network": "The server does not answer. Check your connection and try again.",
   "problem.signed-out": "You are signed out. Sign in to go on.",
   "problem.changed":

@@ -11,6 +11,7 @@ import { SignIn } from "./signin";
 import { UploadPanel } from "./uploads/panel";
 import { Unfinished } from "./uploads/unfinished";
 
+const LinkPage = lazy(() => import("./link/page").then(({ LinkPage }) => LinkPage));
 const Shares = lazy(() => import("./shares/page").then(({ Shares }) => Shares));
 
 export function App() {
@@ -25,7 +26,9 @@ export function App() {
     // biome-ignore lint/a11y/noStaticElementInteractions: the links are what is clicked
     // biome-ignore lint/a11y/useKeyWithClickEvents: browsers send clicks for keys on links
     <div class="app" onClick={onLink}>
-      {state === "in" ? (
+      {at.page === "link" ? (
+        <LinkPage key={at.token} token={at.token} />
+      ) : state === "in" ? (
         <Shell>
           <Page />
           <UploadPanel />
