@@ -8,9 +8,8 @@ import { WorkerHasher } from "../upload/hasher";
 import { Kv } from "../upload/kv";
 import { serverOf } from "../upload/server";
 import { route } from "./router";
+import { ticker } from "./ticker";
 
-/** The page shows the engine's state this often at most, in milliseconds. */
-const SHOW_EVERY = 120;
 /** After a file has arrived, how long to wait for more before asking what has changed: ms. */
 const SETTLE = 400;
 /** The same while many arrive: asking each time would slow them down. */
@@ -40,19 +39,7 @@ function overHttp2(): boolean {
   return page?.nextHopProtocol === "h2" || page?.nextHopProtocol === "h3";
 }
 
-let shown = 0;
-let showing = false;
-// What the user does shows at once; what comes in crowds is merged.
-engine.onChange = () => {
-  if (showing) return;
-  showing = true;
-  const wait = Math.max(0, shown + SHOW_EVERY - performance.now());
-  setTimeout(() => {
-    showing = false;
-    shown = performance.now();
-    engineTick.value += 1;
-  }, wait);
-};
+engine.onChange = ticker(engineTick);
 
 let arrived: string[] = [];
 let settling: ReturnType<typeof setTimeout> | undefined;

@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { go, onLink, route } from "../app/router";
-import { session } from "../app/services";
+import { engine, engineTick, session } from "../app/services";
+import { wordsFor } from "../app/words";
 import { t } from "../i18n";
 import { Account } from "./account/account";
 import { Drive } from "./drive/drive";
@@ -31,7 +32,7 @@ export function App() {
       ) : state === "in" ? (
         <Shell>
           <Page />
-          <UploadPanel />
+          <UploadPanel queue={engine} tick={engineTick} words={wordsFor} />
         </Shell>
       ) : (
         <SignIn register={at.page === "register" && state === "out"} />
