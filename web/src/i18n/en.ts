@@ -319,6 +319,12 @@ export const en = {
   "link.left.one": "{n} download left",
   "link.left.other": "{n} downloads left",
   "link.noneLeft": "no downloads left",
+  "link.addTo": "Add files to",
+  "link.addHint":
+    "Drop files or folders anywhere on this page, or choose them. Only the owner of the folder sees what you add. Keep the page open until everything is there.",
+  "link.choose": "Choose files",
+  "link.emptyFolders.one": "{n} folder without files was left out.",
+  "link.emptyFolders.other": "{n} folders without files were left out.",
   "link.full": "The folder has no room for this any more. Tell whoever sent you the link.",
   "link.forbidden": "This link does not allow that. Ask whoever sent it for another one.",
   "link.busy": "Too many uploads are under way in this folder. Try again later.",

@@ -311,6 +311,12 @@ export const zh: Record<Key, string> = {
   "link.left.one": "还可下载 {n} 次",
   "link.left.other": "还可下载 {n} 次",
   "link.noneLeft": "下载次数已用完",
+  "link.addTo": "添加文件到",
+  "link.addHint":
+    "将文件或文件夹拖放到页面任意位置，或点击选择。只有文件夹的所有者能看到您添加的内容。请在全部完成之前保持页面打开。",
+  "link.choose": "选择文件",
+  "link.emptyFolders.one": "{n} 个不含文件的文件夹已略过。",
+  "link.emptyFolders.other": "{n} 个不含文件的文件夹已略过。",
   "link.full": "文件夹已没有足够空间。请告知发送链接给您的人。",
   "link.forbidden": "此链接不允许该操作。请向发送者索取其他链接。",
   "link.busy": "此文件夹正在进行的上传过多。请稍后重试。",

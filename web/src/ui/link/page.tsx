@@ -6,6 +6,7 @@ import { decodePath } from "../../paths";
 import { Icon } from "../parts/icons";
 import { SharedFile } from "./file";
 import { SharedFolder } from "./folder";
+import { Inbox } from "./inbox";
 import { Look } from "./state";
 import { Unlock } from "./unlock";
 import { isGone, linkWords } from "./words";
@@ -63,6 +64,7 @@ function Content({ look, top }: { look: Look; top: string }) {
     );
   }
   const { entry } = shown;
+  if (shown.uploads) return <Inbox look={look} folder={entry} />;
   if (entry.kind === "file") return <SharedFile look={look} file={entry} />;
   return <SharedFolder look={look} folder={entry} top={top} />;
 }
