@@ -7,10 +7,11 @@ import { open } from "./harness.mjs";
 import * as account from "./tests/account.mjs";
 import * as drive from "./tests/drive.mjs";
 import * as looks from "./tests/looks.mjs";
+import * as shares from "./tests/shares.mjs";
 import * as uploads from "./tests/uploads.mjs";
 
 const wanted = process.argv.slice(2);
-const suites = { account, drive, looks, uploads };
+const suites = { account, drive, looks, shares, uploads };
 const files = mkdtempSync(join(tmpdir(), "cloudstore-e2e-files-"));
 
 /** A file on disk with content that nobody else has. */
