@@ -1,8 +1,10 @@
 //! Decisions about files and their content that do not depend on the database.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use cloudstore_proto::{
-    file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, precondition},
+    file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, SearchResponse, precondition},
     path,
     upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
@@ -150,15 +152,53 @@ pub fn no_download(is_there: bool) -> Problem {
     }
 }
 
-/// Goes one name down a path, which ends for good at something that was deleted.
-pub fn extend_path(path: &mut Option<String>, name: &str, deleted_at: Option<i64>) {
-    if let Some(above) = path {
-        above.push('/');
-        above.push_str(name);
+/// `NotAFolder` for a file.
+///
+/// # Errors
+/// That.
+pub fn check_folder(entry: &Entry) -> Result<()> {
+    if entry.kind() == EntryKind::Folder {
+        return Ok(());
     }
-    if deleted_at.is_some() {
-        *path = None;
+    Err(Problem::new(Kind::NotAFolder, "this is a file"))
+}
+
+/// What a search found, one more than asked for if there is more; without what was deleted meanwhile.
+#[must_use]
+pub fn found(found: Vec<Entry>, mut paths: Paths, limit: u32) -> SearchResponse {
+    let more = found.len() > limit as usize;
+    let placed = found.into_iter().filter_map(|entry| {
+        let path = paths.remove(&entry.id[..])?;
+        Some(Entry { path, ..entry })
+    });
+    let mut entries: Vec<Entry> = placed.collect();
+    entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    entries.truncate(limit as usize);
+    SearchResponse { entries, more }
+}
+
+/// Paths by the ids of their entries.
+pub type Paths = HashMap<Vec<u8>, String>;
+
+/// The paths of entries out of everything above all of them (id, name, when it was deleted), root
+/// folders first; without those that are deleted, or below something that is.
+#[must_use]
+pub fn paths(above: impl IntoIterator<Item = (Vec<u8>, String, Option<i64>)>) -> Paths {
+    let mut paths: HashMap<Vec<u8>, Option<String>> = HashMap::new();
+    for (entry, name, deleted_at) in above {
+        let path = paths.entry(entry).or_insert_with(|| Some(String::new()));
+        if let Some(path) = path {
+            path.push('/');
+            path.push_str(&name);
+        }
+        if deleted_at.is_some() {
+            *path = None;
+        }
     }
+    paths
+        .into_iter()
+        .filter_map(|(entry, path)| Some((entry, path?)))
+        .collect()
 }
 
 /// How a file comes to its place.

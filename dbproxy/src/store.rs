@@ -40,7 +40,9 @@ pub trait Store: Send + Sync {
     async fn rotate_session(&self, request: RotateSessionRequest) -> Result<Session>;
     /// A session that can be used now.
     async fn get_session(&self, request: GetSessionRequest) -> Result<Session>;
-    /// Ends one session.
+    /// Those of an account that can be used now, last used first.
+    async fn list_sessions(&self, request: ListSessionsRequest) -> Result<ListSessionsResponse>;
+    /// Ends one session. `NotFound` when an account is named whose it is not.
     async fn revoke_session(&self, request: RevokeSessionRequest)
     -> Result<RevokeSessionsResponse>;
     /// Ends every session of an account.
@@ -77,6 +79,8 @@ pub trait Store: Send + Sync {
     async fn stat(&self, request: StatRequest) -> Result<Entry>;
     /// A page of a folder's entries; `NotAFolder` for a file.
     async fn list(&self, request: ListRequest) -> Result<ListResponse>;
+    /// `NotAFolder` for a file. The answer may miss what is moved meanwhile.
+    async fn search(&self, request: SearchRequest) -> Result<SearchResponse>;
     /// `NotAFolder` when something on the way is a file.
     async fn create_folder(&self, request: CreateFolderRequest) -> Result<Entry>;
     /// `NotFound` when the new parent is not there, `NameConflict` when the new name is taken,

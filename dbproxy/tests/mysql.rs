@@ -50,8 +50,8 @@ macro_rules! topics {
 }
 
 topics! {
-    accounts sessions keys api_tokens token_bounds
-    files folders listings changes
+    accounts sessions session_lists keys api_tokens token_bounds
+    files folders listings searches search_limits changes
     copies renaming replacing large_copies locks locked_changes many_locks properties
     shares shared_entries downloads
     trash restoring emptying trashed_shares

@@ -9,7 +9,7 @@ use time::{
 use uuid::Uuid;
 
 use crate::{
-    account::{ApiToken, TokenScope},
+    account::{ApiToken, Session, TokenScope},
     file,
     http::{self, shares, trash},
     path, share,
@@ -100,6 +100,19 @@ pub fn entry(entry: &file::Entry) -> http::Entry {
             created_at: rfc3339(entry.created_at_ms),
             modified_at: rfc3339(entry.modified_at_ms),
         }),
+    }
+}
+
+/// A login, which may be the one that asks.
+#[must_use]
+pub fn session(session: &Session, current: bool) -> http::Session {
+    http::Session {
+        id: id(&session.id),
+        client: session.client.clone(),
+        created_at: rfc3339(session.created_at_ms),
+        last_used_at: rfc3339(session.used_at_ms),
+        expires_at: rfc3339(session.expires_at_ms),
+        current,
     }
 }
 

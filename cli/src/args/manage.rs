@@ -26,6 +26,27 @@ pub(crate) enum UploadsAction {
     },
 }
 
+/// `sessions`
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    /// Default: list
+    #[command(subcommand)]
+    pub(crate) action: Option<SessionsAction>,
+}
+
+/// What to do with logins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsAction {
+    /// Show where the account is logged in, last used first
+    Ls,
+    /// End logins; they are locked out within about a second
+    Revoke {
+        /// As `sessions ls` shows them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
 /// `tokens`
 #[derive(Debug, Args)]
 pub(crate) struct TokensArgs {

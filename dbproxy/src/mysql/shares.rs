@@ -1,7 +1,5 @@
 //! Shares.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::ListRequest, share::*};
@@ -167,28 +165,10 @@ impl Command for ListSharesRequest {
         .bind(tx.now)
         .fetch_all(&mut *tx.conn)
         .await?;
-        // Everything above all of them at once, root folders first.
-        let above = sqlx::query(
-            "WITH RECURSIVE up (share, height, parent, name, deleted_at) AS (
-                SELECT s.id, 0, e.parent, e.name, e.deleted_at
-                FROM shares s STRAIGHT_JOIN entries e ON e.id = s.entry WHERE s.account = ?
-                UNION ALL
-                SELECT u.share, u.height + 1, e.parent, e.name, e.deleted_at
-                FROM up u STRAIGHT_JOIN entries e ON e.id = u.parent)
-            SELECT share, name, deleted_at FROM up WHERE parent IS NOT NULL
-            ORDER BY share, height DESC",
-        )
-        .bind(&self.account_id[..])
-        .fetch_all(&mut *tx.conn)
-        .await?;
-        let mut paths: HashMap<Vec<u8>, Option<String>> = HashMap::new();
-        for row in &above {
-            let share: Vec<u8> = row.try_get("share")?;
-            let path = paths.entry(share).or_insert_with(|| Some(String::new()));
-            rules::extend_path(path, &text(row, "name")?, row.try_get("deleted_at")?);
-        }
+        let entries = rows.iter().map(|row| &row.share.entry_id);
+        let paths = tree::paths(tx, entries).await?;
         let shares = rows.into_iter().filter_map(|ShareRow { share, .. }| {
-            let path = paths.remove(&share.id[..]).flatten()?;
+            let path = paths.get(&share.entry_id[..]).cloned()?;
             Some(Share { path, ..share })
         });
         Ok(ListSharesResponse {

@@ -46,9 +46,7 @@ pub(super) async fn list_folder(
     folder: Entry,
     request: &ListRequest,
 ) -> Outcome<ListResponse> {
-    if folder.kind() != EntryKind::Folder {
-        return Err(Problem::new(Kind::NotAFolder, "this is a file").into());
-    }
+    rules::check_folder(&folder)?;
     let sort = match request.sort() {
         SortKey::Unspecified => SortKey::Name,
         sort => sort,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     error::{Outcome, corrupt},
-    rows::{EntryRow, blob_columns, entry_columns},
+    rows::{EntryRow, blob_columns, entry_columns, list},
     writer::Tx,
 };
 use crate::{names, rules};
@@ -290,6 +290,28 @@ pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
     } else {
         path
     }))
+}
+
+/// The paths of entries; those that are deleted, or below something that is, have none.
+pub(super) async fn paths(
+    tx: &mut Tx<'_>,
+    entries: impl Iterator<Item = &Bytes>,
+) -> Outcome<rules::Paths> {
+    // Everything above all of them at once, root folders first.
+    let above = sqlx::query_as(
+        "WITH RECURSIVE up (entry, height, parent, name, deleted_at) AS (
+            SELECT e.id, 0, e.parent, e.name, e.deleted_at
+            FROM json_each(?) i CROSS JOIN entries e ON e.id = unhex(i.value)
+            UNION ALL
+            SELECT u.entry, u.height + 1, e.parent, e.name, e.deleted_at
+            FROM up u CROSS JOIN entries e ON e.id = u.parent)
+        SELECT entry, name, deleted_at FROM up WHERE parent IS NOT NULL
+        ORDER BY entry, height DESC",
+    )
+    .bind(list(entries))
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    Ok(rules::paths(above))
 }
 
 /// A new id, ordered by time.

@@ -16,6 +16,7 @@ mod files;
 mod instant;
 mod races;
 mod repairs;
+mod search;
 mod shares;
 mod tokens;
 mod transfers;
@@ -38,7 +39,7 @@ use uuid::Uuid;
 use crate::{Clock, Store, check::Check};
 
 pub use self::{
-    accounts::{accounts, keys, sessions},
+    accounts::{accounts, keys, session_lists, sessions},
     blobs::{garbage, known_blobs, other_nodes, purge, staged_copies},
     changes::changes,
     conflicts::{conflicts, repeated_calls},
@@ -49,6 +50,7 @@ pub use self::{
     races::{
         many_references, quota_of_two, quota_under_load, removal_against_instant,
         removal_against_references, resolved_or_committed, same_content_of_two,
+        search::{search_limits, searches},
     },
     repairs::{mending, repeated_conditions},
     shares::{downloads, shared_entries, shares},
@@ -92,8 +94,8 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         ($($topic:ident)*) => { $($topic(Fixture::new(&make).await).await;)* };
     }
     run! {
-        accounts sessions keys api_tokens token_bounds
-        files folders listings changes
+        accounts sessions session_lists keys api_tokens token_bounds
+        files folders listings searches search_limits changes
         copies renaming replacing large_copies locks locked_changes many_locks properties
         shares shared_entries downloads
         trash restoring emptying trashed_shares
