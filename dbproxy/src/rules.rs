@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cloudstore_proto::{
     file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, SearchResponse, precondition},
     path,
+    share::Share,
     upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
 use cloudstore_service::{Kind, Problem, Result};
@@ -150,6 +151,17 @@ pub fn no_download(is_there: bool) -> Problem {
     } else {
         not_found("share")
     }
+}
+
+/// What a share shows below its top: nothing, if it collects uploads.
+///
+/// # Errors
+/// `NotFound` then.
+pub fn check_shown(share: &Share, path: &str) -> Result<()> {
+    if share.uploads && path != "/" {
+        return Err(not_found("entry"));
+    }
+    Ok(())
 }
 
 /// `NotAFolder` for a file.

@@ -53,7 +53,7 @@ pub use self::{
         search::{search_limits, searches},
     },
     repairs::{mending, repeated_conditions},
-    shares::{downloads, shared_entries, shares},
+    shares::{downloads, shared_entries, shares, upload_links},
     tokens::{api_tokens, token_bounds},
     transfers::{leases, parked_copies, parking, transfers},
     trash::{emptying, restoring, trash, trashed_shares},
@@ -97,7 +97,7 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         accounts sessions session_lists keys api_tokens token_bounds
         files folders listings searches search_limits changes
         copies renaming replacing large_copies locks locked_changes many_locks properties
-        shares shared_entries downloads
+        shares shared_entries upload_links downloads
         trash restoring emptying trashed_shares
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls

@@ -85,7 +85,7 @@ pub(crate) async fn read(
             below => app.shares.find(&token, below).await?.1,
         };
         shown.entry = Some(convert::shared_entry(&share, &entry));
-        if entry.kind() == EntryKind::Folder {
+        if entry.kind() == EntryKind::Folder && !share.uploads {
             let (share, page) = app.shares.list(&token, &path, page).await?;
             let entries = page.entries.iter();
             let entries = entries.map(|entry| convert::shared_entry(&share, entry));

@@ -37,11 +37,11 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let at_root = Place {
-        folder: "/".to_owned(),
+    let place = Place {
+        folder: user.folder.to_string(),
         on_conflict: OnConflict::Rename,
     };
-    create_at(&engine, user, &origin, at_root, &parts.headers, body).await
+    create_at(&engine, user, &origin, place, &parts.headers, body).await
 }
 
 /// Where an upload is to become a file.
