@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::*, path};
-use cloudstore_service::{Kind, Problem};
 use sqlx::AssertSqlSafe;
 
 use super::{

@@ -301,7 +301,7 @@ pub(super) async fn paths(
     let above = sqlx::query_as(
         "WITH RECURSIVE up (entry, height, parent, name, deleted_at) AS (
             SELECT e.id, 0, e.parent, e.name, e.deleted_at
-            FROM json_each(?) i CROSS JOIN entries e ON e.id = unhex(i.value)
+            FROM entries e WHERE e.id IN (SELECT unhex(value) FROM json_each(?))
             UNION ALL
             SELECT u.entry, u.height + 1, e.parent, e.name, e.deleted_at
             FROM up u CROSS JOIN entries e ON e.id = u.parent)

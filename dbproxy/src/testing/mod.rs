@@ -50,9 +50,9 @@ pub use self::{
     races::{
         many_references, quota_of_two, quota_under_load, removal_against_instant,
         removal_against_references, resolved_or_committed, same_content_of_two,
-        search::{search_limits, searches},
     },
     repairs::{mending, repeated_conditions},
+    search::{search_limits, searches},
     shares::{downloads, shared_entries, shares, upload_links},
     tokens::{api_tokens, token_bounds},
     transfers::{leases, parked_copies, parking, transfers},

@@ -330,7 +330,9 @@ pub async fn upload_links(f: Fixture) {
 
     let made = f.store.create_share(collecting("/in", 2)).await.unwrap();
     assert!(made.uploads);
-    assert_eq!(list(&f, &account).await, [made.clone()]);
+    let again = f.store.create_share(share(&account, "/in", 3)).await;
+    let both = [made.clone(), again.unwrap()];
+    assert_eq!(list(&f, &account).await, both, "of the same folder");
     let found = find(&f, 2, "/").await.unwrap();
     assert_eq!(found.share, Some(made));
     for path in ["/secret", "/none"] {

@@ -142,8 +142,9 @@ async fn a_password_is_asked_for_and_a_revoked_link_ends() {
     };
     send(create()).await.problem(403, "password-required");
     let unlock = format!("/api/v1/public/shares/{}/unlock", shared.token);
-    let unlock = stack.api().post(&unlock, &json!({ "password": SECRET }));
-    let UnlockedShare { ticket, .. } = unlock.await.json(200);
+    let password = json!({ "password": SECRET });
+    let unlocked = stack.api().post(&unlock, &password).await;
+    let UnlockedShare { ticket, .. } = unlocked.json(200);
     let ticket = |request: reqwest::RequestBuilder| {
         send(request.header("cloudstore-share-ticket", ticket.clone()))
     };
