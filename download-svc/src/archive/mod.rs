@@ -57,8 +57,13 @@ impl Selection {
     /// Finds everything that is named.
     ///
     /// # Errors
-    /// `not-found`; `invalid-fields` for several with the same name: they would be one in the archive.
+    /// `not-found`; `invalid-fields` for several with the same name, which would be one in the archive,
+    /// and for others beside the root folder: it has all of them, and no name to keep them apart.
     pub(crate) async fn find(catalog: &Catalog, owner: Uuid, paths: Vec<String>) -> Result<Self> {
+        if paths.len() > 1 && paths.iter().any(|path| path == "/") {
+            let message = "the root folder has everything else in it";
+            return Err(invalid_fields([("paths", message)]));
+        }
         let mut names = BTreeSet::new();
         if let Some(twice) = paths.iter().find(|path| !names.insert(path::name(path))) {
             let message = format!("{twice} has the name of another one");

@@ -51,7 +51,7 @@ const ZIP: &str = "application/zip";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArchiveEntries {
-    /// 1 to [`MAX_BATCH`] absolute paths. No two have the same name.
+    /// 1 to [`MAX_BATCH`] absolute paths. No two have the same name, and `/` is alone.
     paths: Vec<String>,
 }
 

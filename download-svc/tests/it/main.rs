@@ -6,6 +6,7 @@
 )]
 
 mod app;
+mod archive;
 mod conditional;
 mod content;
 mod disposition;
