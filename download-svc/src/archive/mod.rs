@@ -13,7 +13,10 @@ mod format;
 mod name;
 mod walk;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use cloudstore_proto::{
@@ -93,8 +96,7 @@ impl Selection {
 pub(crate) struct Archive {
     catalog: Catalog,
     owner: Uuid,
-    reader: std::sync::Arc<Reader>,
-    ticket: Ticket,
+    room: Room,
     walk: Walk,
     writer: Writer,
     /// To be sent next.
@@ -124,26 +126,33 @@ impl From<Full> for Problem {
     }
 }
 
-impl Archive {
+/// A place among the archives that are made at a time. Taken before anything is looked up: who gets none
+/// has cost nothing.
+pub(crate) struct Room {
+    reader: Arc<Reader>,
+    ticket: Ticket,
+}
+
+impl Room {
     /// # Errors
     /// `overloaded` when as many are being made as may be.
-    pub(crate) fn new(
-        catalog: Catalog,
-        reader: std::sync::Arc<Reader>,
-        owner: Uuid,
-        selection: Selection,
-    ) -> Result<Self> {
+    pub(crate) fn enter(reader: Arc<Reader>, owner: Uuid) -> Result<Self> {
         let ticket = reader.enter_archive(owner).map_err(content::problem)?;
-        Ok(Self {
+        Ok(Self { reader, ticket })
+    }
+}
+
+impl Archive {
+    pub(crate) fn new(room: Room, catalog: Catalog, owner: Uuid, selection: Selection) -> Self {
+        Self {
             walk: Walk::new(catalog.clone(), owner, selection.entries),
             catalog,
             owner,
-            reader,
-            ticket,
+            room,
             writer: Writer::default(),
             ready: VecDeque::new(),
             state: State::Between,
-        })
+        }
     }
 
     /// The next bytes; `None` after the end.
@@ -252,7 +261,8 @@ impl Archive {
                 return Ok(Some((entry, Pieces::none())));
             }
             let pieces = async {
-                let content = self.reader.open_with(&self.ticket, &blob).await?;
+                let Room { reader, ticket } = &self.room;
+                let content = reader.open_with(ticket, &blob).await?;
                 content.read(0..blob.size).await
             };
             match pieces.await {

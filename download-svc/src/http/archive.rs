@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     App,
-    archive::{Archive, Selection},
+    archive::{Archive, Room, Selection},
     disposition::{self, Disposition},
 };
 
@@ -82,6 +82,7 @@ pub(crate) async fn select(
 }
 
 async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> Result<Response> {
+    let room = Room::enter(app.reader.clone(), owner)?;
     let selection = Selection::find(&app.catalog, owner, paths).await?;
     let disposition = disposition::header(Disposition::Attachment, ZIP, &selection.name());
     let disposition = HeaderValue::try_from(disposition).expect("the value is printable ASCII");
@@ -96,7 +97,7 @@ async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> 
     if method == Method::HEAD {
         return Ok((headers, Body::empty()).into_response());
     }
-    let mut archive = Archive::new(app.catalog.clone(), app.reader.clone(), owner, selection)?;
+    let mut archive = Archive::new(room, app.catalog.clone(), owner, selection);
     // The most likely failures are known before the answer begins.
     let first = archive.next().await?;
     let first = stream::iter(first.map(Ok));
