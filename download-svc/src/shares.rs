@@ -21,6 +21,8 @@ use cloudstore_service::{
     Kind, Problem, Result,
     auth::ShareToken,
     context,
+    guesses::Guesses,
+    listener::ClientAddress,
     rpc::{Channel, deadline},
 };
 use tokio::sync::Semaphore;
@@ -45,6 +47,7 @@ const MAX_COUNTS: usize = 64;
 pub(crate) struct Shares {
     client: ShareStoreClient<Channel>,
     counts: Arc<Semaphore>,
+    guesses: Arc<Guesses>,
 }
 
 impl Shares {
@@ -52,10 +55,27 @@ impl Shares {
     pub(crate) fn new(channel: Channel) -> Self {
         let client = ShareStoreClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let counts = Arc::new(Semaphore::new(MAX_COUNTS));
-        Self { client, counts }
+        Self {
+            client,
+            counts,
+            guesses: Arc::default(),
+        }
     }
 
-    /// The share with a token, and what is at a path below it.
+    /// The share with a token that a client shows, and what is shared.
+    ///
+    /// # Errors
+    /// As [`Shares::find`], and `rate-limited` for who makes tokens up.
+    pub(crate) async fn open(
+        &self,
+        client: ClientAddress,
+        token: &ShareToken,
+    ) -> Result<(Share, file::Entry)> {
+        let found = self.guesses.look_up(client, token, self.find(token, "/"));
+        found.await
+    }
+
+    /// The share with a token that was shown to open something, and what is at a path below it.
     ///
     /// # Errors
     /// `not-found` for everything that is not there, without telling why.

@@ -14,4 +14,5 @@ mod files;
 mod hot;
 mod range;
 mod reader;
+mod shares;
 mod store;

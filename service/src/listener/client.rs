@@ -19,6 +19,14 @@ const FORWARDED_HOST: &str = "x-forwarded-host";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
+impl ClientAddress {
+    /// What counts as one client: the address, of IPv6 its /64 network.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        super::peers::owner(self.0)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Problem;
 
