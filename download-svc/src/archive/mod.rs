@@ -38,8 +38,9 @@ use crate::{
     reader::{self, Pieces, Reader, Ticket},
 };
 
-/// Archives that are made at a time. Each keeps its directory, of 16 MiB at most, and the paths of
-/// folders that it has still to look into.
+/// Archives that are made at a time. Each keeps its directory, of 16 MiB at most, and the names of folders
+/// that it has still to look into, of 16 MiB at most: together 512 MiB. What was asked for, a thousand
+/// entries at most, and a page of a folder are some MiB more.
 pub(crate) const MAX_ARCHIVES: usize = 16;
 /// Of these for one account.
 pub(crate) const MAX_ARCHIVES_PER_ACCOUNT: usize = 4;
