@@ -88,8 +88,8 @@ pub trait Store: Send + Sync {
     /// something in the folder would get too long a path. Takes as long as it takes to look at
     /// everything in the folder if its own path gets longer.
     async fn move_entry(&self, request: MoveRequest) -> Result<Entry>;
-    /// Fails as [`Store::move_entry`] does, and with `QuotaExceeded`. Repeating a call answers the copy
-    /// that was made, if it is still there.
+    /// Fails as [`Store::move_entry`] does, and with `QuotaExceeded` and `LimitReached`. Repeating a call
+    /// answers the copy that was made, if it is still there.
     async fn copy(&self, request: CopyRequest) -> Result<Entry>;
     /// Deletes a file, or a folder with everything below it, in constant time.
     async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse>;
