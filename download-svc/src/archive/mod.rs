@@ -1,13 +1,16 @@
 //! Folders, and selections of entries, as one zip archive that is made while it is sent.
 //!
 //! Nothing is compressed, nothing is stored: of an archive there are in memory the piece that is being
-//! sent, a page of a folder, and the directory that stands at its end (`format.rs`). Content is read and
-//! verified as for any download. Whatever goes wrong ends the archive without its directory, so that
-//! no reader takes it for a whole one.
+//! sent, a page of a folder, the folders whose turn is to come (`walk.rs`), and the directory that stands
+//! at its end (`format.rs`). Content is read and verified as for any download. Whatever goes wrong ends
+//! the archive without its directory, and breaks the connection off. That is what tells clients: readers
+//! look for a directory from the end, and may find that of an archive which is one of the files.
 //!
 //! An archive shows no single moment: entries are those that are there when their folder's turn comes.
-//! What is deleted or moved away before is left out, a file that gets other content has the old one or
-//! the new one, never a mixture.
+//! What is deleted or moved away before is left out, what is moved from one folder to another may be in
+//! both or in none, a file that gets other content has the old one or the new one, never a mixture. No
+//! name is in an archive twice: folders are listed in the order of names, each once, and what was asked
+//! for has different names.
 
 mod format;
 mod name;

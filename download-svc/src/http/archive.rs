@@ -47,7 +47,8 @@ const ZIP: &str = "application/zip";
 /// cannot be read, or there are more entries than the archive has room for (16 MiB of names and what
 /// belongs to them, 100,000 and more of ordinary length), the connection breaks off. A backslash in a
 /// name, and the colon of a drive letter, are `%5C` and `%3A` in the archive, and a percent sign that
-/// looks like the beginning of such a code is `%25`.
+/// looks like the beginning of such a code is `%25`. No name is in it twice; names that differ in case
+/// only are two.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArchiveEntries {
