@@ -15,7 +15,9 @@ use cloudstore_proto::{
 use cloudstore_service::{
     Kind, Problem, Result,
     auth::{SHARE_TICKET_TTL, ShareToken},
+    guesses::Guesses,
     json::invalid_fields,
+    listener::ClientAddress,
     rpc::{Channel, deadline},
 };
 use uuid::Uuid;
@@ -34,6 +36,7 @@ pub(crate) struct Shares {
     store: ShareStoreClient<Channel>,
     passwords: Passwords,
     attempts: Attempts,
+    guesses: Guesses,
     signer: Signer,
 }
 
@@ -49,6 +52,7 @@ impl Shares {
             store: ShareStoreClient::new(channel),
             passwords,
             attempts,
+            guesses: Guesses::default(),
             signer,
         }
     }
@@ -140,11 +144,13 @@ impl Shares {
     /// `rate-limited`, `overloaded`.
     pub(crate) async fn unlock(
         &self,
+        client: ClientAddress,
         token: &str,
         unlock: http::UnlockShare,
     ) -> Result<http::UnlockedShare> {
         let token = ShareToken::parse(token).ok_or_else(not_found)?;
-        let (id, password_hash) = self.find(&token).await?;
+        let found = self.guesses.look_up(client, &token, self.find(&token));
+        let (id, password_hash) = found.await?;
         if !password_hash.is_empty() {
             let name = id.to_string();
             self.attempts.take(&name)?;

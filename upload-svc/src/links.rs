@@ -7,6 +7,8 @@ use cloudstore_proto::share::{FindSharedRequest, share_store_client::ShareStoreC
 use cloudstore_service::{
     Kind, Problem, Result,
     auth::{SHARE_TICKET, ShareToken, Verifier, insufficient},
+    guesses::Guesses,
+    listener::ClientAddress,
     rpc::{Channel, deadline},
 };
 use http::{HeaderMap, Method, header, request::Parts};
@@ -35,6 +37,7 @@ pub(crate) struct Link {
 pub(crate) struct Links {
     shares: ShareStoreClient<Channel>,
     known: Cache<[u8; 32], Arc<Link>>,
+    guesses: Arc<Guesses>,
 }
 
 impl Links {
@@ -45,6 +48,7 @@ impl Links {
         Self {
             shares: ShareStoreClient::new(channel),
             known: known.build(),
+            guesses: Arc::default(),
         }
     }
 
@@ -52,7 +56,8 @@ impl Links {
     ///
     /// # Errors
     /// `unauthenticated` for one that opens nothing, `insufficient-scope` for one that is for looking,
-    /// `password-required`; `unavailable` when dbproxy does not answer.
+    /// `password-required`, `rate-limited` for who makes tokens up; `unavailable` when dbproxy does not
+    /// answer.
     pub(crate) async fn shown(
         &self,
         parts: &Parts,
@@ -69,7 +74,11 @@ impl Links {
         };
         let link = match known {
             Some(link) => link,
-            None => self.look_up(hash).await?,
+            None => {
+                let client = ClientAddress::of(parts)?;
+                let found = self.guesses.look_up(client, &token, self.look_up(hash));
+                found.await.map_err(hidden)?
+            }
         };
         if link.has_password {
             link.check_ticket(&parts.headers, verifier).await?;
@@ -83,14 +92,11 @@ impl Links {
             path: "/".to_owned(),
         };
         let found = self.shares.clone().find_shared(deadline(request)).await;
-        let found = found.map_err(|status| match Problem::from(status) {
-            problem if problem.kind() == Kind::NotFound => Problem::new(
-                Kind::Unauthenticated,
-                "there is no such link, or it has ended",
-            ),
-            problem => problem,
-        })?;
-        let share = found.into_inner().share.unwrap_or_default();
+        let share = found
+            .map_err(Problem::from)?
+            .into_inner()
+            .share
+            .unwrap_or_default();
         if !share.uploads {
             return Err(insufficient("this link is for looking, not for uploads"));
         }
@@ -120,6 +126,17 @@ impl Link {
     }
 }
 
+/// What opens nothing are credentials that are not valid.
+fn hidden(problem: Problem) -> Problem {
+    match problem.kind() {
+        Kind::NotFound => {
+            let detail = "there is no such link, or it has ended";
+            Problem::new(Kind::Unauthenticated, detail)
+        }
+        _ => problem,
+    }
+}
+
 /// The token in `Authorization: Bearer`.
 fn token(headers: &HeaderMap) -> Option<ShareToken> {
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
@@ -131,4 +148,54 @@ fn token(headers: &HeaderMap) -> Option<ShareToken> {
         return None;
     }
     ShareToken::parse(text.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use cloudstore_dbproxy::SqliteStore;
+    use cloudstore_service::rpc;
+    use http::Request;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// Tokens that open nothing which one client may show in a minute.
+    const GUESSES: usize = 60;
+
+    #[tokio::test]
+    async fn made_up_tokens_are_bounded() {
+        let (dir, shutdown) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+        let store = SqliteStore::open(dir.path().join("db")).await.unwrap();
+        let (channel, incoming) = rpc::in_memory();
+        let serve = cloudstore_dbproxy::serve(store, incoming, shutdown.clone());
+        tokio::spawn(async move { serve.await.unwrap() });
+        let verifier = Verifier::new(channel.clone(), shutdown.clone());
+        let links = Links::new(channel);
+        let guess = async |client: u8| {
+            let token = ShareToken::generate().unwrap().text();
+            let client = ClientAddress(IpAddr::V4(Ipv4Addr::new(192, 0, 2, client)));
+            let request = Request::post("/files/")
+                .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                .extension(client);
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let shown = links.shown(&parts, &verifier).await;
+            shown.map(|_| ()).unwrap_err().kind()
+        };
+        let mut guesses = 0;
+        // A slow machine has some of them free again.
+        let refused = loop {
+            let kind = guess(1).await;
+            if kind != Kind::Unauthenticated {
+                break kind;
+            }
+            guesses += 1;
+            assert!(guesses < 10 * GUESSES);
+        };
+        assert_eq!(refused, Kind::RateLimited);
+        assert!(guesses >= GUESSES, "{guesses}");
+        assert_eq!(guess(2).await, Kind::Unauthenticated, "nobody else");
+        shutdown.cancel();
+    }
 }

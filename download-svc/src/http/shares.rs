@@ -22,7 +22,7 @@ use cloudstore_service::{
     Kind, Problem, Result,
     auth::{SHARE_TICKET, ShareToken},
     json::Json,
-    listener::PublicOrigin,
+    listener::{ClientAddress, PublicOrigin},
     path::Path,
     query::Query,
 };
@@ -65,6 +65,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Token {
 /// What the share shows at a path: a file's metadata, or a folder with a page of its entries.
 pub(crate) async fn read(
     State(app): State<App>,
+    client: ClientAddress,
     Token(token): Token,
     EntryPath(path): EntryPath,
     Query(query): Query<ListQuery>,
@@ -76,7 +77,7 @@ pub(crate) async fn read(
         return Err(Problem::new(Kind::MalformedRequest, detail));
     }
     // Whether there is something at the path is told only to those who may see it.
-    let (share, top) = app.shares.find(&token, "/").await?;
+    let (share, top) = app.shares.open(client, &token).await?;
     let mut shown = convert::public_share(&share);
     if is_open(&app, &share, &headers).await? {
         shown.needs_password = false;
@@ -101,6 +102,7 @@ pub(crate) async fn read(
 /// Sends the content of the shared file, or of one below the shared folder.
 pub(crate) async fn content(
     State(app): State<App>,
+    client: ClientAddress,
     Token(token): Token,
     request: Parts,
     PublicOrigin(origin): PublicOrigin,
@@ -108,7 +110,7 @@ pub(crate) async fn content(
     Query(query): Query<ContentQuery>,
 ) -> Result<Response> {
     let headers = &request.headers;
-    let (share, _) = app.shares.find(&token, "/").await?;
+    let (share, _) = app.shares.open(client, &token).await?;
     if !is_open(&app, &share, headers).await? {
         return Err(locked());
     }
