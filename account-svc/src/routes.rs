@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef, FromRequestParts, State},
-    http::{HeaderName, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, StatusCode, header, request::Parts},
     routing::{delete, get, post, put},
 };
 use cloudstore_proto::{
@@ -20,7 +20,7 @@ use cloudstore_service::{
     Problem, Result,
     auth::{Access, Credential, Login, SHARE_TICKET, User, Verifier},
     json::Json,
-    listener::PublicOrigin,
+    listener::{ClientAddress, PublicOrigin},
     path::Path,
 };
 
@@ -50,9 +50,13 @@ impl FromRef<App> for Verifier {
 pub(crate) fn routes(app: App) -> Router {
     Router::new()
         .route("/api/v1/accounts", post(register))
-        .route("/api/v1/sessions", post(login).delete(logout_everywhere))
+        .route(
+            "/api/v1/sessions",
+            post(login).get(list_sessions).delete(logout_everywhere),
+        )
         .route("/api/v1/sessions/refresh", post(refresh))
         .route("/api/v1/sessions/current", delete(logout))
+        .route("/api/v1/sessions/{id}", delete(revoke_session))
         .route("/api/v1/me", get(me).patch(update_me))
         .route("/api/v1/me/password", put(change_password))
         .route("/api/v1/tokens", post(create_token).get(list_tokens))
@@ -133,12 +137,32 @@ async fn register(
 
 async fn login(
     State(app): State<App>,
+    headers: HeaderMap,
     Json(body): Json<http::Login>,
 ) -> Result<(StatusCode, Private<http::Tokens>)> {
-    Ok((
-        StatusCode::CREATED,
-        private(app.sessions.login(body).await?),
-    ))
+    let client = headers.get(header::USER_AGENT);
+    let client = client.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    let tokens = app
+        .sessions
+        .login(body, &client.unwrap_or_default())
+        .await?;
+    Ok((StatusCode::CREATED, private(tokens)))
+}
+
+async fn list_sessions(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Private<http::SessionList>> {
+    Ok(private(app.sessions.list(caller.user).await?))
+}
+
+async fn revoke_session(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode> {
+    app.sessions.revoke(caller.user.account_id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn refresh(
@@ -238,11 +262,12 @@ async fn revoke_share(
 /// ours; it goes to this share only, and no script sees it.
 async fn unlock_share(
     State(app): State<App>,
+    client: ClientAddress,
     PublicOrigin(origin): PublicOrigin,
     Path(token): Path<String>,
     Json(body): Json<UnlockShare>,
 ) -> Result<([(HeaderName, String); 1], Private<UnlockedShare>)> {
-    let unlocked = app.shares.unlock(&token, body).await?;
+    let unlocked = app.shares.unlock(client, &token, body).await?;
     let UnlockedShare { ticket, expires_in } = &unlocked;
     let secure = if origin.starts_with("https:") {
         "; Secure"

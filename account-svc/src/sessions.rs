@@ -6,10 +6,10 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use cloudstore_proto::{
     account::{
         Account, CreateSessionRequest, Credentials, FindCredentialsRequest, GetSessionRequest,
-        RevokeAllSessionsRequest, RevokeSessionRequest, RotateSessionRequest, Session,
-        SetPasswordRequest, account_store_client::AccountStoreClient,
+        ListSessionsRequest, RevokeAllSessionsRequest, RevokeSessionRequest, RotateSessionRequest,
+        Session, SetPasswordRequest, account_store_client::AccountStoreClient,
     },
-    http,
+    convert, http,
 };
 use cloudstore_service::{
     Kind, Problem, Result,
@@ -27,6 +27,8 @@ use crate::{
     password::Passwords,
 };
 
+/// Characters of what a client calls itself that are kept: enough to tell devices apart.
+const CLIENT_CHARS: usize = 200;
 /// Bytes of entropy of a refresh token.
 const REFRESH_BYTES: usize = 32;
 
@@ -85,12 +87,12 @@ impl Sessions {
         }
     }
 
-    /// A new session for a username and its password.
+    /// A new session for a username and its password; `client` is what to recognise it by.
     ///
     /// # Errors
     /// `unauthenticated`, the same and as late for an unknown user and a wrong password;
     /// `rate-limited`, `overloaded`.
-    pub(crate) async fn login(&self, login: http::Login) -> Result<http::Tokens> {
+    pub(crate) async fn login(&self, login: http::Login, client: &str) -> Result<http::Tokens> {
         let Some(credentials) = self.authenticate(&login.username, login.password).await? else {
             let detail = "the username or the password is wrong";
             return Err(Problem::new(Kind::Unauthenticated, detail));
@@ -101,6 +103,7 @@ impl Sessions {
             account_id: credentials.account.id,
             refresh_hash: refresh.hash().into(),
             lifetime_ms: self.ttl_ms,
+            client: shown(client),
         };
         let session = self
             .store
@@ -167,6 +170,36 @@ impl Sessions {
     pub(crate) async fn logout(&self, user: User) -> Result<()> {
         let request = RevokeSessionRequest {
             id: bytes(user.session_id).into(),
+            ..RevokeSessionRequest::default()
+        };
+        self.store.clone().revoke_session(deadline(request)).await?;
+        Ok(())
+    }
+
+    /// The sessions of the caller's account.
+    pub(crate) async fn list(&self, user: User) -> Result<http::SessionList> {
+        let request = ListSessionsRequest {
+            account_id: bytes(user.account_id).into(),
+        };
+        let listed = self.store.clone().list_sessions(deadline(request)).await?;
+        let current = bytes(user.session_id);
+        let sessions = listed.into_inner().sessions;
+        let sessions = sessions
+            .iter()
+            .map(|session| convert::session(session, session.id == current));
+        Ok(http::SessionList {
+            sessions: sessions.collect(),
+        })
+    }
+
+    /// Ends one session of an account.
+    ///
+    /// # Errors
+    /// `not-found` when it is not one of its own.
+    pub(crate) async fn revoke(&self, account: Uuid, session: Uuid) -> Result<()> {
+        let request = RevokeSessionRequest {
+            id: bytes(session).into(),
+            account_id: bytes(account).into(),
         };
         self.store.clone().revoke_session(deadline(request)).await?;
         Ok(())
@@ -282,6 +315,12 @@ impl Sessions {
 struct Known {
     account: Account,
     password_hash: String,
+}
+
+/// A name that can be shown in a list.
+fn shown(client: &str) -> String {
+    let plain = client.chars().filter(|char| !char.is_control());
+    plain.take(CLIENT_CHARS).collect()
 }
 
 fn bytes(id: Uuid) -> Vec<u8> {

@@ -229,6 +229,7 @@ checks! {
         id(&r.id)?;
         id(&r.account_id)?;
         length("a refresh token hash", &r.refresh_hash, 32)?;
+        text("the name of the client", &r.client)?;
         duration("the lifetime", r.lifetime_ms)
     };
     RotateSessionRequest |r| {
@@ -237,7 +238,11 @@ checks! {
         duration("the lifetime", r.lifetime_ms)
     };
     GetSessionRequest |r| id(&r.id);
-    RevokeSessionRequest |r| id(&r.id);
+    ListSessionsRequest |r| id(&r.account_id);
+    RevokeSessionRequest |r| {
+        id(&r.id)?;
+        if r.account_id.is_empty() { Ok(()) } else { id(&r.account_id) }
+    };
     RevokeAllSessionsRequest |r| id(&r.account_id);
     ListRevocationsRequest |_r| Ok(());
     CreateApiTokenRequest |r| {
@@ -271,6 +276,14 @@ checks! {
         SortKey::try_from(r.sort)
             .map(|_| ())
             .map_err(|_| malformed(format!("{} is no sort key", r.sort)))
+    };
+    SearchRequest |r| {
+        id(&r.owner)?;
+        existing_path(&r.path)?;
+        if r.text.is_empty() {
+            return Err(malformed("a search for nothing".to_owned()));
+        }
+        text("the text to search for", &r.text)
     };
     CreateFolderRequest |r| {
         id(&r.owner)?;
@@ -319,6 +332,9 @@ checks! {
         text("the password hash", &r.password_hash)?;
         if r.max_downloads < 0 {
             return Err(malformed("fewer than no downloads".to_owned()));
+        }
+        if r.uploads && r.max_downloads > 0 {
+            return Err(malformed("a limit of downloads where there are none".to_owned()));
         }
         if r.lifetime_ms == 0 { Ok(()) } else { duration("the lifetime", r.lifetime_ms) }
     };

@@ -1,9 +1,12 @@
 //! Decisions about files and their content that do not depend on the database.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use cloudstore_proto::{
-    file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, precondition},
+    file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, SearchResponse, precondition},
     path,
+    share::Share,
     upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
 use cloudstore_service::{Kind, Problem, Result};
@@ -150,15 +153,64 @@ pub fn no_download(is_there: bool) -> Problem {
     }
 }
 
-/// Goes one name down a path, which ends for good at something that was deleted.
-pub fn extend_path(path: &mut Option<String>, name: &str, deleted_at: Option<i64>) {
-    if let Some(above) = path {
-        above.push('/');
-        above.push_str(name);
+/// What a share shows below its top: nothing, if it collects uploads.
+///
+/// # Errors
+/// `NotFound` then.
+pub fn check_shown(share: &Share, path: &str) -> Result<()> {
+    if share.uploads && path != "/" {
+        return Err(not_found("entry"));
     }
-    if deleted_at.is_some() {
-        *path = None;
+    Ok(())
+}
+
+/// `NotAFolder` for a file.
+///
+/// # Errors
+/// That.
+pub fn check_folder(entry: &Entry) -> Result<()> {
+    if entry.kind() == EntryKind::Folder {
+        return Ok(());
     }
+    Err(Problem::new(Kind::NotAFolder, "this is a file"))
+}
+
+/// What a search found, one more than asked for if there is more; without what was deleted meanwhile.
+#[must_use]
+pub fn found(found: Vec<Entry>, mut paths: Paths, limit: u32) -> SearchResponse {
+    let more = found.len() > limit as usize;
+    let placed = found.into_iter().filter_map(|entry| {
+        let path = paths.remove(&entry.id[..])?;
+        Some(Entry { path, ..entry })
+    });
+    let mut entries: Vec<Entry> = placed.collect();
+    entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    entries.truncate(limit as usize);
+    SearchResponse { entries, more }
+}
+
+/// Paths by the ids of their entries.
+pub type Paths = HashMap<Vec<u8>, String>;
+
+/// The paths of entries out of everything above all of them (id, name, when it was deleted), root
+/// folders first; without those that are deleted, or below something that is.
+#[must_use]
+pub fn paths(above: impl IntoIterator<Item = (Vec<u8>, String, Option<i64>)>) -> Paths {
+    let mut paths: HashMap<Vec<u8>, Option<String>> = HashMap::new();
+    for (entry, name, deleted_at) in above {
+        let path = paths.entry(entry).or_insert_with(|| Some(String::new()));
+        if let Some(path) = path {
+            path.push('/');
+            path.push_str(&name);
+        }
+        if deleted_at.is_some() {
+            *path = None;
+        }
+    }
+    paths
+        .into_iter()
+        .filter_map(|(entry, path)| Some((entry, path?)))
+        .collect()
 }
 
 /// How a file comes to its place.
@@ -201,6 +253,26 @@ pub fn renamed(path: &str, name: Option<String>) -> Result<String> {
     let renamed = name.map(|name| path::join(path::parent(path), &name));
     let fits = renamed.filter(|path| path.len() <= path::MAX_PATH_BYTES);
     fits.ok_or_else(name_conflict)
+}
+
+/// Bytes that names below a folder may have together, slashes included, so that none of their paths
+/// gets too long at its new place. `None` when there is nothing to look at: what fitted before fits
+/// where the way is not longer, and a file holds nothing.
+#[must_use]
+pub fn room_below(entry: &Entry, to: &str) -> Option<i64> {
+    let may_grow = entry.kind() == EntryKind::Folder && to.len() > entry.path.len();
+    let room = path::MAX_PATH_BYTES.saturating_sub(to.len());
+    may_grow.then(|| i64::try_from(room).unwrap_or(i64::MAX))
+}
+
+/// Something in the folder has a longer way than there is room for.
+#[must_use]
+pub fn too_long_below() -> Problem {
+    let detail = format!(
+        "something in the folder would get a path of more than {} bytes",
+        path::MAX_PATH_BYTES
+    );
+    Problem::new(Kind::InvalidPath, detail)
 }
 
 /// Where an entry of the trash comes back.

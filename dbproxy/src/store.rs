@@ -40,7 +40,9 @@ pub trait Store: Send + Sync {
     async fn rotate_session(&self, request: RotateSessionRequest) -> Result<Session>;
     /// A session that can be used now.
     async fn get_session(&self, request: GetSessionRequest) -> Result<Session>;
-    /// Ends one session.
+    /// Those of an account that can be used now, last used first.
+    async fn list_sessions(&self, request: ListSessionsRequest) -> Result<ListSessionsResponse>;
+    /// Ends one session. `NotFound` when an account is named whose it is not.
     async fn revoke_session(&self, request: RevokeSessionRequest)
     -> Result<RevokeSessionsResponse>;
     /// Ends every session of an account.
@@ -77,20 +79,25 @@ pub trait Store: Send + Sync {
     async fn stat(&self, request: StatRequest) -> Result<Entry>;
     /// A page of a folder's entries; `NotAFolder` for a file.
     async fn list(&self, request: ListRequest) -> Result<ListResponse>;
+    /// `NotAFolder` for a file. The answer may miss what is moved meanwhile.
+    async fn search(&self, request: SearchRequest) -> Result<SearchResponse>;
     /// `NotAFolder` when something on the way is a file.
     async fn create_folder(&self, request: CreateFolderRequest) -> Result<Entry>;
     /// `NotFound` when the new parent is not there, `NameConflict` when the new name is taken,
-    /// `InvalidPath` for moving a folder into itself, and for replacing an entry by one below it.
+    /// `InvalidPath` for moving a folder into itself, for replacing an entry by one below it, and when
+    /// something in the folder would get too long a path. Takes as long as it takes to look at
+    /// everything in the folder if its own path gets longer.
     async fn move_entry(&self, request: MoveRequest) -> Result<Entry>;
-    /// Fails as [`Store::move_entry`] does, and with `QuotaExceeded`. Repeating a call answers the copy
-    /// that was made, if it is still there.
+    /// Fails as [`Store::move_entry`] does, and with `QuotaExceeded` and `LimitReached`. Repeating a call
+    /// answers the copy that was made, if it is still there.
     async fn copy(&self, request: CopyRequest) -> Result<Entry>;
     /// Deletes a file, or a folder with everything below it, in constant time.
     async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse>;
     /// What can be restored now.
     async fn list_trash(&self, request: ListTrashRequest) -> Result<ListTrashResponse>;
     /// With its properties, and its shares open again. `NotFound` for what is not in the trash,
-    /// `NameConflict` when the name is taken, `NotAFolder` when something on the way is a file.
+    /// `NameConflict` when the name is taken, `NotAFolder` when something on the way is a file,
+    /// `InvalidPath` as for [`Store::move_entry`].
     async fn restore(&self, request: RestoreRequest) -> Result<Entry>;
     /// Call again while the answer says `more`. `NotFound` for an id that is not in the trash.
     async fn empty_trash(&self, request: EmptyTrashRequest) -> Result<EmptyTrashResponse>;

@@ -124,6 +124,24 @@ impl Catalog {
             .into_inner())
     }
 
+    /// Entries anywhere below a folder whose names contain a text; `not-a-folder` for a file.
+    pub async fn search(
+        &self,
+        owner: Uuid,
+        path: String,
+        text: String,
+        limit: u32,
+    ) -> Result<file::SearchResponse> {
+        let request = file::SearchRequest {
+            owner: id(owner),
+            path,
+            text,
+            limit,
+        };
+        let found = self.client.clone().search(deadline(request)).await?;
+        Ok(found.into_inner())
+    }
+
     /// Creates a folder; with `parents` also what is missing above it, and an existing one is fine.
     pub async fn create_folder(
         &self,

@@ -14,6 +14,7 @@ use axum::{
 };
 use cloudstore_backends::{blob::BlobStore, staging::StagedBlobs};
 use cloudstore_service::{auth::Verifier, rpc::Channel, trash::TRASH_RETENTION};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 mod archive;
@@ -34,7 +35,7 @@ use cache::{DiskCache, Ranking};
 use catalog::Catalog;
 use http::{
     archive as archive_api, content as content_api, dav as dav_api, files as files_api,
-    shares as shares_api, trash as trash_api, web,
+    search as search_api, shares as shares_api, trash as trash_api, web,
 };
 use reader::Reader;
 use shares::Shares;
@@ -98,6 +99,7 @@ struct App {
     reader: Arc<Reader>,
     delivery: Arc<Delivery>,
     trash: Duration,
+    searches: Arc<Semaphore>,
     verifier: Verifier,
 }
 
@@ -159,6 +161,7 @@ pub fn router(
         reader: Arc::new(reader),
         delivery: Arc::new(config.delivery),
         trash: config.trash,
+        searches: Arc::new(Semaphore::new(search_api::MAX_SEARCHES)),
         verifier,
     };
     Ok(Router::new()
@@ -179,6 +182,7 @@ pub fn router(
         .route("/api/v1/folders", post(files_api::create_folder))
         .route("/api/v1/copies", post(files_api::copy))
         .route("/api/v1/changes", post(files_api::change))
+        .route("/api/v1/search", get(search_api::search))
         .route(
             "/api/v1/trash",
             get(trash_api::list).delete(trash_api::empty),

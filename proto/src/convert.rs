@@ -9,7 +9,7 @@ use time::{
 use uuid::Uuid;
 
 use crate::{
-    account::{ApiToken, TokenScope},
+    account::{ApiToken, Session, TokenScope},
     file,
     http::{self, shares, trash},
     path, share,
@@ -103,6 +103,19 @@ pub fn entry(entry: &file::Entry) -> http::Entry {
     }
 }
 
+/// A login, which may be the one that asks.
+#[must_use]
+pub fn session(session: &Session, current: bool) -> http::Session {
+    http::Session {
+        id: id(&session.id),
+        client: session.client.clone(),
+        created_at: rfc3339(session.created_at_ms),
+        last_used_at: rfc3339(session.used_at_ms),
+        expires_at: rfc3339(session.expires_at_ms),
+        current,
+    }
+}
+
 /// What a token is good for; `None` for what is none of the scopes.
 #[must_use]
 pub fn scope(scope: TokenScope) -> Option<http::Scope> {
@@ -181,6 +194,7 @@ pub fn share(share: &share::Share) -> shares::Share {
         max_downloads: optional(share.max_downloads, unsigned),
         downloads: unsigned(share.downloads),
         has_password: share.has_password,
+        uploads: share.uploads,
     }
 }
 
@@ -192,6 +206,7 @@ pub fn public_share(share: &share::Share) -> shares::PublicShare {
         needs_password: share.has_password,
         expires_at: optional(share.expires_at_ms, rfc3339),
         downloads_left: optional(share.max_downloads, left),
+        uploads: share.uploads,
         entry: None,
         entries: None,
         next_cursor: None,

@@ -98,6 +98,30 @@ pub struct Tokens {
     pub refresh_token: String,
 }
 
+/// A login that has not ended, as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Session {
+    /// UUID.
+    pub id: String,
+    /// What the client called itself (its `User-Agent`) when it logged in; may be empty.
+    pub client: String,
+    /// When it began.
+    pub created_at: String,
+    /// When it began or went on, which a client in use does every ten minutes.
+    pub last_used_at: String,
+    /// When it ends unless it goes on before.
+    pub expires_at: String,
+    /// It is the one that asks.
+    pub current: bool,
+}
+
+/// `GET /api/v1/sessions`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SessionList {
+    /// Last used first.
+    pub sessions: Vec<Session>,
+}
+
 /// An account as its owner sees it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Account {
@@ -450,4 +474,13 @@ pub struct Listing {
     /// Pass as `cursor` for the next page; absent on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+}
+
+/// `GET /api/v1/search`: entries anywhere below a folder.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Found {
+    /// In order of their paths.
+    pub entries: Vec<Entry>,
+    /// These are not all.
+    pub more: bool,
 }

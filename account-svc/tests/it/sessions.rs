@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloudstore_proto::http::Tokens;
+use cloudstore_proto::http::{SessionList, Tokens};
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::timeout;
@@ -159,6 +159,40 @@ async fn logout_ends_one_session_here_at_once_and_soon_everywhere() {
         stack.get("/whoami", &other.access_token).await.status(),
         200
     );
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_one_by_one() {
+    let (stack, one) = Stack::with_user("anna").await;
+    let two = stack.login("anna").await;
+    stack.register("ben").await;
+    let ben = stack.login("ben").await;
+    let list = async |token: &str| {
+        let answer = stack.get("/api/v1/sessions", token).await;
+        assert_eq!(answer.status(), 200);
+        answer.json::<SessionList>().await.unwrap().sessions
+    };
+    let listed = list(&one.access_token).await;
+    let current: Vec<_> = listed.iter().map(|session| session.current).collect();
+    assert_eq!(current, [false, true], "last used first");
+    assert_eq!(list(&ben.access_token).await.len(), 1);
+    assert!(listed[0].created_at <= listed[0].last_used_at);
+    assert!(listed[0].last_used_at < listed[0].expires_at);
+
+    let path = format!("/api/v1/sessions/{}", listed[0].id);
+    let foreign = stack.delete(&path, &ben.access_token).await;
+    problem(foreign, 404, "not-found").await;
+    assert_eq!(
+        stack.get("/api/v1/me", &two.access_token).await.status(),
+        200
+    );
+    let ended = stack.delete(&path, &one.access_token).await;
+    assert_eq!(ended.status(), 204);
+    let refused = stack.get("/api/v1/me", &two.access_token).await;
+    problem(refused, 401, "unauthenticated").await;
+    assert_eq!(list(&one.access_token).await.len(), 1);
+    let nonsense = stack.delete("/api/v1/sessions/x", &one.access_token).await;
+    problem(nonsense, 404, "not-found").await;
 }
 
 #[tokio::test]

@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Download(DownloadArgs),
     /// List a folder
     Ls(LsArgs),
+    /// Find files and folders by a part of their names
+    Find(FindArgs),
     /// Create a folder
     Mkdir(MkdirArgs),
     /// Rename or move a file or folder
@@ -103,6 +105,8 @@ pub(crate) enum Command {
     Stat(PathArg),
     /// List or cancel unfinished uploads
     Uploads(UploadsArgs),
+    /// List and end logins of the account, on all devices
+    Sessions(SessionsArgs),
     /// Make, list and revoke tokens for programs
     Tokens(TokensArgs),
     /// Show files and folders to people without an account
@@ -294,6 +298,21 @@ pub(crate) struct LsArgs {
     /// With everything below
     #[arg(short, long)]
     pub(crate) recursive: bool,
+}
+
+/// `find`
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    /// A part of the name; upper and lower case are the same
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: String,
+    /// Remote folder to look in, with everything below it
+    #[arg(value_name = "REMOTE", default_value = "/")]
+    pub(crate) path: String,
+    /// How many to show
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) limit: u32,
 }
 
 /// `mkdir`

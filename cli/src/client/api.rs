@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloudstore_proto::http::{
     Account, Completed, CopyEntry, CreateFolder, CreateToken, CreateUpload, CreateUploads, Created,
-    CreatedToken, CreatedUploads, Entry, File, Folder, Listing, Login, MoveEntry, OnConflict,
-    Proof, Register, TokenList, Tokens, UploadState, Uploads,
+    CreatedToken, CreatedUploads, Entry, File, Folder, Found, Listing, Login, MoveEntry,
+    OnConflict, Proof, Register, SessionList, TokenList, Tokens, UploadState, Uploads,
     shares::{CreateShare, CreatedShare, ShareList},
     trash::{Restore, Trash},
 };
@@ -67,6 +67,18 @@ impl Client {
         self.execute(Request::new(Method::DELETE, path)).await
     }
 
+    /// Where the account is logged in.
+    pub(crate) async fn sessions(&self) -> Result<SessionList> {
+        self.fetch(Request::new(Method::GET, "/api/v1/sessions"))
+            .await
+    }
+
+    /// Ends one login.
+    pub(crate) async fn revoke_session(&self, id: &str) -> Result<()> {
+        let path = format!("/api/v1/sessions{}", encode_path(id));
+        self.execute(Request::new(Method::DELETE, path)).await
+    }
+
     /// The account.
     pub(crate) async fn me(&self) -> Result<Account> {
         self.fetch(Request::new(Method::GET, "/api/v1/me")).await
@@ -116,6 +128,15 @@ impl Client {
             request = request.query("cursor", cursor);
         }
         self.about(path, self.fetch(request).await?)
+    }
+
+    /// What has a text in its name, anywhere below a folder.
+    pub(crate) async fn search(&self, text: &str, path: &str, limit: u32) -> Result<Found> {
+        let request = Request::new(Method::GET, "/api/v1/search")
+            .query("q", text)
+            .query("path", path)
+            .query("limit", limit.to_string());
+        self.fetch(request).await
     }
 
     /// Metadata only.

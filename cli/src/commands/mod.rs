@@ -6,11 +6,13 @@ mod cat;
 mod completions;
 mod cp;
 mod each;
+mod find;
 mod ls;
 mod mkdir;
 mod mv;
 mod rm;
 pub(crate) mod serve;
+mod sessions;
 mod share;
 mod stat;
 mod tokens;
@@ -114,6 +116,7 @@ impl Context {
                 Box::pin(download::run(&args, &self.out, client)).await
             }
             Command::Ls(args) => ls::run(self, &args).await,
+            Command::Find(args) => find::run(self, &args).await,
             Command::Mkdir(args) => mkdir::run(self, &args).await,
             Command::Mv(args) => mv::run(self, &args).await,
             Command::Cp(args) => cp::run(self, &args).await,
@@ -123,6 +126,7 @@ impl Context {
             Command::Cat(args) => cat::run(self, &args).await,
             Command::Stat(args) => stat::run(self, &args.path).await,
             Command::Uploads(args) => uploads::run(self, args.action).await,
+            Command::Sessions(args) => sessions::run(self, args.action).await,
             Command::Tokens(args) => tokens::run(self, args.action).await,
             Command::Share(args) => share::run(self, args.action).await,
             Command::Verify(args) => Box::pin(verify::run(self, &args)).await,

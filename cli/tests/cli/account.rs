@@ -43,6 +43,32 @@ fn an_account_from_registration_to_logout() {
 }
 
 #[test]
+fn logins_are_listed_and_ended() {
+    let server = Server::start();
+    let user = User::at(&server);
+    let command = ["--server", &server.url, "--profile", "second", "login"];
+    let login = [&command[..], &["alice", "--password-stdin"]].concat();
+    user.with_input(&login, PASSWORD).ok();
+    let listed = user.run(&["--json", "sessions"]).ok().lines();
+    assert_eq!(listed.len(), 2);
+    let client = listed[0]["client"].as_str().unwrap();
+    assert!(client.starts_with("cloudstore/"), "{client}");
+    let other = listed.iter().find(|one| one["current"] == false).unwrap();
+    let id = other["id"].as_str().unwrap();
+    assert!(
+        user.run(&["sessions", "ls"])
+            .ok()
+            .text()
+            .contains("this one")
+    );
+    user.run(&["sessions", "revoke", id]).ok();
+    user.run(&["--profile", "second", "whoami"]).fails_with(4);
+    user.run(&["whoami"]).ok();
+    user.run(&["sessions", "revoke", "x"]).fails_with(3);
+    user.run(&["sessions", "revoke"]).fails_with(2);
+}
+
+#[test]
 fn logging_out_everywhere_ends_every_session() {
     let server = Server::start();
     let user = User::at(&server);

@@ -110,6 +110,8 @@ port! {
     revoke_session(request: RevokeSessionRequest) -> RevokeSessionsResponse {
         change, [Subject::session(&request.id)]
     }
+    // Who is logged in decides who may do what: never from the cache.
+    list_sessions(request: ListSessionsRequest) -> ListSessionsResponse { pass }
     revoke_all_sessions(request: RevokeAllSessionsRequest) -> RevokeSessionsResponse {
         change, [Subject::account(&request.account_id)]
     }
@@ -130,6 +132,9 @@ port! {
     }
 
     list(request: ListRequest) -> ListResponse {
+        see, Subject::account(&request.owner)
+    }
+    search(request: SearchRequest) -> SearchResponse {
         see, Subject::account(&request.owner)
     }
     create_folder(request: CreateFolderRequest) -> Entry {

@@ -12,6 +12,7 @@ super::service! {
         create_session => create_session(CreateSessionRequest) -> Session;
         rotate_session => rotate_session(RotateSessionRequest) -> Session;
         get_session => get_session(GetSessionRequest) -> Session;
+        list_sessions => list_sessions(ListSessionsRequest) -> ListSessionsResponse;
         revoke_session => revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse;
         revoke_all_sessions
             => revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse;

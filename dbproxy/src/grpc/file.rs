@@ -6,6 +6,7 @@ super::service! {
     FileStore {
         stat => stat(StatRequest) -> Entry;
         list => list(ListRequest) -> ListResponse;
+        search => search(SearchRequest) -> SearchResponse;
         create_folder => create_folder(CreateFolderRequest) -> Entry;
         r#move => move_entry(MoveRequest) -> Entry;
         copy => copy(CopyRequest) -> Entry;

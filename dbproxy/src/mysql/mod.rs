@@ -41,6 +41,7 @@ mod reads;
 mod replicas;
 mod rows;
 mod schema;
+mod search;
 mod sessions;
 mod shares;
 mod staging;
@@ -333,6 +334,7 @@ commands! {
     set_password(SetPasswordRequest) -> SetPasswordResponse = write;
     create_session(CreateSessionRequest) -> Session = write;
     get_session(GetSessionRequest) -> Session = latest;
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse = latest;
     revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse = write;
     revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse = write;
     list_revocations(ListRevocationsRequest) -> ListRevocationsResponse = latest;
@@ -347,6 +349,7 @@ commands! {
 
     stat(StatRequest) -> Entry = read;
     list(ListRequest) -> ListResponse = read;
+    search(SearchRequest) -> SearchResponse = read;
     create_folder(CreateFolderRequest) -> Entry = write;
     move_entry(MoveRequest) -> Entry = write;
     copy(CopyRequest) -> Entry = write;

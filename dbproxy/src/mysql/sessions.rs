@@ -20,6 +20,20 @@ const CLEANED_PER_LOGIN: u32 = 100;
 /// Revocations in one answer: 2 MB of ids.
 const REVOCATIONS_PER_PAGE: u32 = 100_000;
 
+/// Sessions of a list: far more than anybody looks at.
+const MAX_LISTED: u32 = 1_000;
+
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT s.id, s.account, a.username, s.expires_at, s.created_at, s.used_at, s.client
+            FROM sessions s JOIN accounts a ON a.id = s.account
+            WHERE s.revoked_at IS NULL AND ",
+            $condition
+        )
+    };
+}
+
 struct SessionRow(Session);
 
 impl FromRow<'_, MySqlRow> for SessionRow {
@@ -29,6 +43,9 @@ impl FromRow<'_, MySqlRow> for SessionRow {
             account_id: row.try_get::<Vec<u8>, _>("account")?.into(),
             username: text(row, "username")?,
             expires_at_ms: row.try_get("expires_at")?,
+            created_at_ms: row.try_get("created_at")?,
+            used_at_ms: row.try_get("used_at")?,
+            client: text(row, "client")?,
         }))
     }
 }
@@ -86,12 +103,15 @@ impl Command for CreateSessionRequest {
         clean(tx).await?;
         let expires_at_ms = tx.now + self.lifetime_ms;
         let inserted = sqlx::query(
-            "INSERT INTO sessions (id, account, created_at, expires_at) VALUES (?, ?, ?, ?)",
+            "INSERT INTO sessions (id, account, created_at, expires_at, used_at, client)
+            VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(&self.id[..])
         .bind(&self.account_id[..])
         .bind(tx.now)
         .bind(expires_at_ms)
+        .bind(tx.now)
+        .bind(&*self.client)
         .execute(&mut *tx.conn)
         .await;
         match inserted {
@@ -105,6 +125,9 @@ impl Command for CreateSessionRequest {
             account_id: self.account_id.clone(),
             username: account.username,
             expires_at_ms,
+            created_at_ms: tx.now,
+            used_at_ms: tx.now,
+            client: self.client.clone(),
         })
     }
 }
@@ -165,16 +188,25 @@ impl Command for RotateSessionRequest {
         match replaced_by {
             None => {
                 current.expires_at_ms = tx.now + self.lifetime_ms;
+                current.used_at_ms = tx.now;
                 exchange(tx, self, &current).await?;
                 Ok(Rotated::Session(current))
             }
             // The same exchange again: its answer was lost on the way to account-svc.
             Some(successor) if successor == self.new_refresh_hash => Ok(Rotated::Session(current)),
             Some(_) => {
-                RevokeSessionRequest { id: session }.run(tx).await?;
+                revoke(session).run(tx).await?;
                 Ok(Rotated::Refused)
             }
         }
+    }
+}
+
+/// Whoever has it.
+fn revoke(id: Bytes) -> RevokeSessionRequest {
+    RevokeSessionRequest {
+        id,
+        account_id: Bytes::new(),
     }
 }
 
@@ -200,8 +232,9 @@ async fn exchange(
         .bind(tx.now)
         .execute(&mut *tx.conn)
         .await?;
-    sqlx::query("UPDATE sessions SET expires_at = ? WHERE id = ?")
+    sqlx::query("UPDATE sessions SET expires_at = ?, used_at = ? WHERE id = ?")
         .bind(session.expires_at_ms)
+        .bind(tx.now)
         .bind(&session.id[..])
         .execute(&mut *tx.conn)
         .await?;
@@ -210,15 +243,11 @@ async fn exchange(
 
 /// A session that is neither revoked nor expired.
 async fn usable(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<Session>> {
-    let row: Option<SessionRow> = sqlx::query_as(
-        "SELECT s.id, s.account, a.username, s.expires_at
-        FROM sessions s JOIN accounts a ON a.id = s.account
-        WHERE s.id = ? AND s.revoked_at IS NULL AND s.expires_at > ?",
-    )
-    .bind(&id[..])
-    .bind(tx.now)
-    .fetch_optional(&mut *tx.conn)
-    .await?;
+    let row: Option<SessionRow> = sqlx::query_as(select!("s.id = ? AND s.expires_at > ?"))
+        .bind(&id[..])
+        .bind(tx.now)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
     Ok(row.map(|row| row.0))
 }
 
@@ -234,10 +263,38 @@ impl Command for GetSessionRequest {
 }
 
 #[async_trait]
+impl Command for ListSessionsRequest {
+    type Reply = ListSessionsResponse;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Outcome<ListSessionsResponse> {
+        let rows: Vec<SessionRow> = sqlx::query_as(select!(
+            "s.account = ? AND s.expires_at > ? ORDER BY s.used_at DESC, s.id DESC LIMIT ?"
+        ))
+        .bind(&self.account_id[..])
+        .bind(tx.now)
+        .bind(MAX_LISTED)
+        .fetch_all(&mut *tx.conn)
+        .await?;
+        Ok(ListSessionsResponse {
+            sessions: rows.into_iter().map(|row| row.0).collect(),
+        })
+    }
+}
+
+#[async_trait]
 impl Command for RevokeSessionRequest {
     type Reply = RevokeSessionsResponse;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Outcome<RevokeSessionsResponse> {
+        if !self.account_id.is_empty() {
+            let owned: Option<i64> =
+                sqlx::query_scalar("SELECT 1 FROM sessions WHERE id = ? AND account = ?")
+                    .bind(&self.id[..])
+                    .bind(&self.account_id[..])
+                    .fetch_optional(&mut *tx.conn)
+                    .await?;
+            owned.ok_or_else(|| rules::not_found("session"))?;
+        }
         sqlx::query("UPDATE sessions SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
             .bind(tx.now)
             .bind(&self.id[..])

@@ -8,7 +8,7 @@ use cloudstore_proto::{
     path,
 };
 use cloudstore_service::{Kind, Problem};
-use sqlx::{FromRow as _, Row as _};
+use sqlx::{FromRow, Row as _, mysql::MySqlRow};
 use uuid::Uuid;
 
 use super::{
@@ -321,6 +321,71 @@ pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
     } else {
         path
     }))
+}
+
+/// What stands above an entry: the entry, a name, when that was deleted.
+struct Above(Vec<u8>, String, Option<i64>);
+
+impl FromRow<'_, MySqlRow> for Above {
+    fn from_row(row: &MySqlRow) -> sqlx::Result<Self> {
+        Ok(Self(
+            row.try_get("entry")?,
+            text(row, "name")?,
+            row.try_get("deleted_at")?,
+        ))
+    }
+}
+
+/// The paths of entries; those that are deleted, or below something that is, have none.
+pub(super) async fn paths(
+    tx: &mut Tx<'_>,
+    entries: impl Iterator<Item = &Bytes>,
+) -> Outcome<rules::Paths> {
+    // Everything above all of them at once, root folders first.
+    let above = Statement::new(
+        "WITH RECURSIVE up (entry, height, parent, name, deleted_at) AS (
+            SELECT e.id, 0, e.parent, e.name, e.deleted_at
+            FROM entries e FORCE INDEX (PRIMARY) WHERE e.id IN ",
+    )
+    .list(entries.map(|id| &id[..]))
+    .sql(
+        " UNION ALL
+            SELECT u.entry, u.height + 1, e.parent, e.name, e.deleted_at
+            FROM up u STRAIGHT_JOIN entries e ON e.id = u.parent)
+        SELECT entry, name, deleted_at FROM up WHERE parent IS NOT NULL
+        ORDER BY entry, height DESC",
+    );
+    let above = above.fetch(tx).await?.into_iter();
+    Ok(rules::paths(above.map(|Above(entry, name, deleted_at)| {
+        (entry, name, deleted_at)
+    })))
+}
+
+/// Refuses a place at which something below the entry would get too long a path. Looks at everything
+/// below it, in one statement, if its way gets longer.
+pub(super) async fn check_lengths(tx: &mut Tx<'_>, entry: &Entry, to: &str) -> Outcome<()> {
+    let Some(room) = rules::room_below(entry, to) else {
+        return Ok(());
+    };
+    // Below what is too long nobody looks, however deep it is.
+    let is_too_long: bool = sqlx::query_scalar(
+        "WITH RECURSIVE below (id, bytes) AS (
+            SELECT id, CAST(0 AS SIGNED) FROM entries WHERE id = ?
+            UNION ALL
+            SELECT e.id, b.bytes + 1 + LENGTH(e.name)
+            FROM below b STRAIGHT_JOIN entries e ON e.parent = b.id AND e.live = 1
+            WHERE b.bytes <= ?)
+        SELECT EXISTS (SELECT 1 FROM below WHERE bytes > ?)",
+    )
+    .bind(&entry.id[..])
+    .bind(room)
+    .bind(room)
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    if is_too_long {
+        return Err(rules::too_long_below().into());
+    }
+    Ok(())
 }
 
 /// A new id, ordered by time.

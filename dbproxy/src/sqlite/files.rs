@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::*, path};
-use cloudstore_service::{Kind, Problem};
 use sqlx::AssertSqlSafe;
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     locks,
     rows::{EntryRow, blob_columns, entry_columns},
     trash,
-    tree::Walk,
+    tree::{self, Walk},
     writer::{Command, Tx},
 };
 use crate::{
@@ -46,9 +45,7 @@ pub(super) async fn list_folder(
     folder: Entry,
     request: &ListRequest,
 ) -> Outcome<ListResponse> {
-    if folder.kind() != EntryKind::Folder {
-        return Err(Problem::new(Kind::NotAFolder, "this is a file").into());
-    }
+    rules::check_folder(&folder)?;
     let sort = match request.sort() {
         SortKey::Unspecified => SortKey::Name,
         sort => sort,
@@ -164,6 +161,7 @@ impl Command for MoveRequest {
         let Some(parent) = target.parent()? else {
             return Err(rules::not_found("folder").into());
         };
+        tree::check_lengths(tx, &entry, &self.to).await?;
         let touched = [Touched::tree(&self.from), Touched::tree(&self.to)];
         locks::allow(tx, &self.owner, precondition, &touched).await?;
         if let Some(there) = target.end() {

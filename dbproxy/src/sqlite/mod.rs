@@ -13,6 +13,7 @@ mod place;
 mod properties;
 mod purge;
 mod rows;
+mod search;
 mod sessions;
 mod shares;
 mod tokens;
@@ -206,6 +207,7 @@ commands! {
     set_password(SetPasswordRequest) -> SetPasswordResponse = write;
     create_session(CreateSessionRequest) -> Session = write;
     get_session(GetSessionRequest) -> Session = read;
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse = read;
     revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse = write;
     revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse = write;
     list_revocations(ListRevocationsRequest) -> ListRevocationsResponse = read;
@@ -218,6 +220,7 @@ commands! {
 
     stat(StatRequest) -> Entry = read;
     list(ListRequest) -> ListResponse = read;
+    search(SearchRequest) -> SearchResponse = read;
     create_folder(CreateFolderRequest) -> Entry = write;
     move_entry(MoveRequest) -> Entry = write;
     copy(CopyRequest) -> Entry = write;

@@ -1,7 +1,5 @@
 //! Shares.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::ListRequest, share::*};
@@ -20,7 +18,7 @@ macro_rules! select {
     ($condition:literal) => {
         concat!(
             "SELECT s.id, s.account, s.entry, s.password_hash, s.created_at, s.expires_at,
-                s.max_downloads, s.downloads, e.kind
+                s.max_downloads, s.downloads, s.uploads, e.kind
             FROM shares s JOIN entries e ON e.id = s.entry WHERE ",
             $condition
         )
@@ -50,6 +48,7 @@ impl FromRow<'_, SqliteRow> for ShareRow {
                 max_downloads: row.try_get("max_downloads")?,
                 downloads: row.try_get("downloads")?,
                 has_password: !password_hash.is_empty(),
+                uploads: row.try_get("uploads")?,
             },
             password_hash,
         })
@@ -104,6 +103,9 @@ impl Command for CreateShareRequest {
         let entry = Walk::down(tx, &self.account_id, &self.path)
             .await?
             .into_end()?;
+        if self.uploads {
+            rules::check_folder(&entry)?;
+        }
         sqlx::query("DELETE FROM shares WHERE account = ? AND expires_at <= ?")
             .bind(&self.account_id[..])
             .bind(tx.now)
@@ -116,8 +118,8 @@ impl Command for CreateShareRequest {
         rules::room_for_share(count, self.max_shares)?;
         let inserted = sqlx::query(
             "INSERT INTO shares (id, account, entry, hash, password_hash, created_at, expires_at,
-                max_downloads)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                max_downloads, uploads)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&self.id[..])
         .bind(&self.account_id[..])
@@ -127,6 +129,7 @@ impl Command for CreateShareRequest {
         .bind(tx.now)
         .bind((self.lifetime_ms > 0).then_some(tx.now + self.lifetime_ms))
         .bind(self.max_downloads)
+        .bind(self.uploads)
         .execute(&mut *tx.conn)
         .await;
         match inserted {
@@ -150,27 +153,10 @@ impl Command for ListSharesRequest {
         .bind(tx.now)
         .fetch_all(&mut *tx.conn)
         .await?;
-        // Everything above all of them at once, root folders first.
-        let above: Vec<(Vec<u8>, String, Option<i64>)> = sqlx::query_as(
-            "WITH RECURSIVE up (share, height, parent, name, deleted_at) AS (
-                SELECT s.id, 0, e.parent, e.name, e.deleted_at
-                FROM shares s CROSS JOIN entries e ON e.id = s.entry WHERE s.account = ?
-                UNION ALL
-                SELECT u.share, u.height + 1, e.parent, e.name, e.deleted_at
-                FROM up u CROSS JOIN entries e ON e.id = u.parent)
-            SELECT share, name, deleted_at FROM up WHERE parent IS NOT NULL
-            ORDER BY share, height DESC",
-        )
-        .bind(&self.account_id[..])
-        .fetch_all(&mut *tx.conn)
-        .await?;
-        let mut paths: HashMap<Vec<u8>, Option<String>> = HashMap::new();
-        for (share, name, deleted_at) in above {
-            let path = paths.entry(share).or_insert_with(|| Some(String::new()));
-            rules::extend_path(path, &name, deleted_at);
-        }
+        let entries = rows.iter().map(|row| &row.share.entry_id);
+        let paths = tree::paths(tx, entries).await?;
         let shares = rows.into_iter().filter_map(|ShareRow { share, .. }| {
-            let path = paths.remove(&share.id[..]).flatten()?;
+            let path = paths.get(&share.entry_id[..]).cloned()?;
             Some(Share { path, ..share })
         });
         Ok(ListSharesResponse {
@@ -224,6 +210,7 @@ impl Command for FindSharedRequest {
             share,
             password_hash,
         } = found;
+        rules::check_shown(&share, &self.path)?;
         let walk = Walk::below(tx, &share.account_id, &share.entry_id, &self.path).await?;
         Ok(SharedEntry {
             entry: Some(walk.into_end()?),
@@ -239,6 +226,9 @@ impl Command for ListSharedRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<ListSharedResponse> {
         let share = by_hash(tx, &self.hash).await?.share;
+        if share.uploads {
+            return Err(rules::not_found("entry").into());
+        }
         let walk = Walk::below(tx, &share.account_id, &share.entry_id, &self.path).await?;
         let folder = walk.into_end()?;
         let request = ListRequest {

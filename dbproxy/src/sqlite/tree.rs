@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     error::{Outcome, corrupt},
-    rows::{EntryRow, blob_columns, entry_columns},
+    rows::{EntryRow, blob_columns, entry_columns, list},
     writer::Tx,
 };
 use crate::{names, rules};
@@ -290,6 +290,53 @@ pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
     } else {
         path
     }))
+}
+
+/// The paths of entries; those that are deleted, or below something that is, have none.
+pub(super) async fn paths(
+    tx: &mut Tx<'_>,
+    entries: impl Iterator<Item = &Bytes>,
+) -> Outcome<rules::Paths> {
+    // Everything above all of them at once, root folders first.
+    let above = sqlx::query_as(
+        "WITH RECURSIVE up (entry, height, parent, name, deleted_at) AS (
+            SELECT e.id, 0, e.parent, e.name, e.deleted_at
+            FROM entries e WHERE e.id IN (SELECT unhex(value) FROM json_each(?))
+            UNION ALL
+            SELECT u.entry, u.height + 1, e.parent, e.name, e.deleted_at
+            FROM up u CROSS JOIN entries e ON e.id = u.parent)
+        SELECT entry, name, deleted_at FROM up WHERE parent IS NOT NULL
+        ORDER BY entry, height DESC",
+    )
+    .bind(list(entries))
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    Ok(rules::paths(above))
+}
+
+/// Refuses a place at which something below the entry would get too long a path. Looks at everything
+/// below it, in one statement, if its way gets longer.
+pub(super) async fn check_lengths(tx: &mut Tx<'_>, entry: &Entry, to: &str) -> Outcome<()> {
+    let Some(room) = rules::room_below(entry, to) else {
+        return Ok(());
+    };
+    let is_too_long: bool = sqlx::query_scalar(
+        "WITH RECURSIVE below (id, bytes) AS (
+            SELECT ?1, 0
+            UNION ALL
+            SELECT e.id, b.bytes + 1 + length(CAST(e.name AS BLOB))
+            FROM below b CROSS JOIN entries e ON e.parent = b.id AND e.live = 1
+            WHERE b.bytes <= ?2)
+        SELECT EXISTS (SELECT 1 FROM below WHERE bytes > ?2)",
+    )
+    .bind(&entry.id[..])
+    .bind(room)
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    if is_too_long {
+        return Err(rules::too_long_below().into());
+    }
+    Ok(())
 }
 
 /// A new id, ordered by time.

@@ -76,6 +76,7 @@ async fn login(f: &Fixture, account: &Bytes, token: u8) -> Session {
         account_id: account.clone(),
         refresh_hash: vec![token; 32].into(),
         lifetime_ms: 10_000,
+        client: format!("client {token}"),
     };
     f.store.create_session(request).await.unwrap()
 }
@@ -153,6 +154,7 @@ pub async fn sessions(f: Fixture) {
     for _ in 0..2 {
         f.store
             .revoke_session(RevokeSessionRequest {
+                account_id: Bytes::new(),
                 id: second.id.clone(),
             })
             .await
@@ -194,6 +196,7 @@ pub async fn sessions(f: Fixture) {
         account_id: account.clone(),
         refresh_hash: vec![19; 32].into(),
         lifetime_ms: 10_000,
+        client: String::new(),
     };
     let begun = f.store.create_session(request.clone()).await.unwrap();
     assert_eq!(
@@ -214,8 +217,53 @@ pub async fn sessions(f: Fixture) {
         account_id: id(),
         refresh_hash: vec![20; 32].into(),
         lifetime_ms: 1,
+        client: String::new(),
     };
     assert_eq!(kind(f.store.create_session(request).await), Kind::NotFound);
+}
+
+/// People see where they are logged in, and end one of these sessions.
+pub async fn session_lists(f: Fixture) {
+    let list = async |account: &Bytes| {
+        let account_id = account.clone();
+        let request = ListSessionsRequest { account_id };
+        request.check().unwrap();
+        f.store.list_sessions(request).await.unwrap().sessions
+    };
+    let revoke = async |account: &Bytes, session: &Session| {
+        let request = RevokeSessionRequest {
+            id: session.id.clone(),
+            account_id: account.clone(),
+        };
+        request.check().unwrap();
+        f.store.revoke_session(request).await
+    };
+    let (account, other) = (f.account(0).await, f.account(0).await);
+    assert!(list(&account).await.is_empty());
+    let start = f.clock.now_ms();
+    let first = login(&f, &account, 1).await;
+    f.clock.advance(10);
+    let second = login(&f, &account, 2).await;
+    let foreign = login(&f, &other, 3).await;
+    let listed = list(&account).await;
+    assert_eq!(listed, [second.clone(), first.clone()], "last used first");
+    assert_eq!(
+        (&*first.client, first.created_at_ms, first.used_at_ms),
+        ("client 1", start, start)
+    );
+    f.clock.advance(10);
+    let first = rotate(&f, 1, 4).await.unwrap();
+    assert_eq!((first.created_at_ms, first.used_at_ms), (start, start + 20));
+    assert_eq!(list(&account).await, [first.clone(), second.clone()]);
+
+    assert_eq!(kind(revoke(&account, &foreign).await), Kind::NotFound);
+    assert!(is_usable(&f, &foreign).await);
+    revoke(&account, &second).await.unwrap();
+    revoke(&account, &second).await.unwrap();
+    assert!(!is_usable(&f, &second).await);
+    assert_eq!(list(&account).await, [first]);
+    f.clock.advance(20_000);
+    assert!(list(&account).await.is_empty(), "expired");
 }
 
 /// Keys appear, are extended, and disappear when they expire.

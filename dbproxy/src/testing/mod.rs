@@ -12,10 +12,12 @@ mod changes;
 mod conflicts;
 mod copies;
 mod dav;
+mod deep;
 mod files;
 mod instant;
 mod races;
 mod repairs;
+mod search;
 mod shares;
 mod tokens;
 mod transfers;
@@ -38,12 +40,13 @@ use uuid::Uuid;
 use crate::{Clock, Store, check::Check};
 
 pub use self::{
-    accounts::{accounts, keys, sessions},
+    accounts::{accounts, keys, session_lists, sessions},
     blobs::{garbage, known_blobs, other_nodes, purge, staged_copies},
     changes::changes,
     conflicts::{conflicts, repeated_calls},
     copies::{copies, large_copies, renaming, replacing},
-    dav::{locked_changes, locks, many_locks, properties},
+    dav::{copied_properties, locked_changes, locks, many_locks, properties},
+    deep::{deep_trees, long_paths},
     files::{files, folders, listings},
     instant::{blocks, instant, lookups},
     races::{
@@ -51,7 +54,8 @@ pub use self::{
         removal_against_references, resolved_or_committed, same_content_of_two,
     },
     repairs::{mending, repeated_conditions},
-    shares::{downloads, shared_entries, shares},
+    search::{search_limits, searches},
+    shares::{downloads, shared_entries, shares, upload_links},
     tokens::{api_tokens, token_bounds},
     transfers::{leases, parked_copies, parking, transfers},
     trash::{emptying, restoring, trash, trashed_shares},
@@ -92,10 +96,10 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
         ($($topic:ident)*) => { $($topic(Fixture::new(&make).await).await;)* };
     }
     run! {
-        accounts sessions keys api_tokens token_bounds
-        files folders listings changes
-        copies renaming replacing large_copies locks locked_changes many_locks properties
-        shares shared_entries downloads
+        accounts sessions session_lists keys api_tokens token_bounds
+        files folders listings searches search_limits changes deep_trees long_paths
+        copies renaming replacing large_copies locks locked_changes many_locks properties copied_properties
+        shares shared_entries upload_links downloads
         trash restoring emptying trashed_shares
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls

@@ -146,11 +146,13 @@ macro_rules! port {
                 set_password(SetPasswordRequest) -> SetPasswordResponse;
                 create_session(CreateSessionRequest) -> Session;
                 rotate_session(RotateSessionRequest) -> Session;
+                list_sessions(ListSessionsRequest) -> ListSessionsResponse;
                 revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse;
                 revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse;
                 create_api_token(CreateApiTokenRequest) -> ApiToken;
                 revoke_api_token(RevokeApiTokenRequest) -> RevokeApiTokenResponse;
                 publish_key(PublishKeyRequest) -> PublishKeyResponse;
+                search(SearchRequest) -> SearchResponse;
                 create_folder(CreateFolderRequest) -> Entry;
                 move_entry(MoveRequest) -> Entry;
                 copy(CopyRequest) -> Entry;

@@ -115,6 +115,7 @@ carried! {
     create_session(CreateSessionRequest) -> Session;
     rotate_session(RotateSessionRequest) -> Session;
     get_session(GetSessionRequest) -> Session;
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse;
     revoke_session(RevokeSessionRequest) -> RevokeSessionsResponse;
     revoke_all_sessions(RevokeAllSessionsRequest) -> RevokeSessionsResponse;
     list_revocations(ListRevocationsRequest) -> ListRevocationsResponse;
@@ -126,6 +127,7 @@ carried! {
     list_keys(ListKeysRequest) -> ListKeysResponse;
     stat(StatRequest) -> Entry;
     list(ListRequest) -> ListResponse;
+    search(SearchRequest) -> SearchResponse;
     create_folder(CreateFolderRequest) -> Entry;
     move_entry(MoveRequest) -> Entry;
     copy(CopyRequest) -> Entry;

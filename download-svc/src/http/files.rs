@@ -27,7 +27,7 @@ use crate::{
 /// Entries of a page at most, as dbproxy has it.
 const MAX_LIMIT: u32 = 1_000;
 /// Bytes of a search text: no name is longer.
-const MAX_SEARCH_BYTES: usize = path::MAX_SEGMENT_BYTES;
+pub(super) const MAX_SEARCH_BYTES: usize = path::MAX_SEGMENT_BYTES;
 
 /// Which part of a folder is wanted. Anything else in the query string is refused.
 #[derive(Deserialize)]

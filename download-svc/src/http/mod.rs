@@ -6,6 +6,7 @@ pub(crate) mod dav;
 pub(crate) mod files;
 mod multipart;
 mod path;
+pub(crate) mod search;
 pub(crate) mod shares;
 pub(crate) mod trash;
 pub(crate) mod web;

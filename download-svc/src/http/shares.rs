@@ -22,7 +22,7 @@ use cloudstore_service::{
     Kind, Problem, Result,
     auth::{SHARE_TICKET, ShareToken},
     json::Json,
-    listener::PublicOrigin,
+    listener::{ClientAddress, PublicOrigin},
     path::Path,
     query::Query,
 };
@@ -67,6 +67,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Token {
 /// shows for programs. The page is there for any token, and tells in words when it opens nothing.
 pub(crate) async fn visit(
     app: State<App>,
+    client: ClientAddress,
     token: Result<Token>,
     path: EntryPath,
     query: Query<ListQuery>,
@@ -75,7 +76,7 @@ pub(crate) async fn visit(
     if let Some(page) = web::document_for_people(&headers) {
         return Ok(page);
     }
-    let mut response = read(app, token?, path, query, headers).await?;
+    let mut response = read(app, client, token?, path, query, headers).await?;
     let fields = response.headers_mut();
     fields.append(VARY, HeaderValue::from_static("accept"));
     Ok(response)
@@ -84,6 +85,7 @@ pub(crate) async fn visit(
 /// What the share shows at a path: a file's metadata, or a folder with a page of its entries.
 pub(crate) async fn read(
     State(app): State<App>,
+    client: ClientAddress,
     Token(token): Token,
     EntryPath(path): EntryPath,
     Query(query): Query<ListQuery>,
@@ -95,7 +97,7 @@ pub(crate) async fn read(
         return Err(Problem::new(Kind::MalformedRequest, detail));
     }
     // Whether there is something at the path is told only to those who may see it.
-    let (share, top) = app.shares.find(&token, "/").await?;
+    let (share, top) = app.shares.open(client, &token).await?;
     let mut shown = convert::public_share(&share);
     if is_open(&app, &share, &headers).await? {
         shown.needs_password = false;
@@ -104,7 +106,7 @@ pub(crate) async fn read(
             below => app.shares.find(&token, below).await?.1,
         };
         shown.entry = Some(convert::shared_entry(&share, &entry));
-        if entry.kind() == EntryKind::Folder {
+        if entry.kind() == EntryKind::Folder && !share.uploads {
             let (share, page) = app.shares.list(&token, &path, page).await?;
             let entries = page.entries.iter();
             let entries = entries.map(|entry| convert::shared_entry(&share, entry));
@@ -120,6 +122,7 @@ pub(crate) async fn read(
 /// Sends the content of the shared file, or of one below the shared folder.
 pub(crate) async fn content(
     State(app): State<App>,
+    client: ClientAddress,
     Token(token): Token,
     request: Parts,
     PublicOrigin(origin): PublicOrigin,
@@ -127,7 +130,7 @@ pub(crate) async fn content(
     Query(query): Query<ContentQuery>,
 ) -> Result<Response> {
     let headers = &request.headers;
-    let (share, _) = app.shares.find(&token, "/").await?;
+    let (share, _) = app.shares.open(client, &token).await?;
     if !is_open(&app, &share, headers).await? {
         return Err(locked());
     }

@@ -34,6 +34,7 @@ mod problems;
 mod quota;
 mod recovery;
 mod resuming;
+mod search;
 mod shares;
 mod tokens;
 mod transfer;

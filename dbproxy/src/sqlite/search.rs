@@ -1,0 +1,48 @@
+//! Names, in a folder and anywhere below it.
+
+use async_trait::async_trait;
+use cloudstore_proto::file::*;
+
+use super::{
+    error::Outcome,
+    rows::{EntryRow, blob_columns, entry_columns},
+    tree::{self, Walk},
+    writer::{Command, Tx},
+};
+use crate::{check, names, rules};
+
+/// Folders that are looked into: bounds the time of the largest account.
+const MAX_FOLDERS: u32 = 200_000;
+
+#[async_trait]
+impl Command for SearchRequest {
+    type Reply = SearchResponse;
+
+    async fn run(self, tx: &mut Tx<'_>) -> Outcome<SearchResponse> {
+        let top = Walk::down(tx, &self.owner, &self.path).await?.into_end()?;
+        rules::check_folder(&top)?;
+        let limit = check::limit(self.limit);
+        let rows: Vec<EntryRow> = sqlx::query_as(concat!(
+            "WITH RECURSIVE folders (id) AS (
+                SELECT ?1
+                UNION ALL
+                SELECT e.id FROM folders f CROSS JOIN entries e
+                ON e.parent = f.id AND e.live = 1 AND e.kind = 1 /* folder */
+                LIMIT ?4)
+            SELECT ",
+            entry_columns!(),
+            " FROM folders f CROSS JOIN entries e ON e.parent = f.id AND e.live = 1
+            LEFT JOIN blobs b ON b.blake3 = e.blob
+            WHERE instr(e.name_key, ?2) > 0 LIMIT ?3"
+        ))
+        .bind(&top.id[..])
+        .bind(names::key(&self.text))
+        .bind(limit + 1)
+        .bind(MAX_FOLDERS)
+        .fetch_all(&mut *tx.conn)
+        .await?;
+        let found: Vec<Entry> = rows.into_iter().map(|row| row.entry).collect();
+        let paths = tree::paths(tx, found.iter().map(|entry| &entry.id)).await?;
+        Ok(rules::found(found, paths, limit))
+    }
+}
