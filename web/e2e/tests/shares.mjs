@@ -167,10 +167,17 @@ export async function visitorsAddFiles(stage) {
   const large = makeFile("large.bin", 40);
   await visitor.locator("[data-pick=files]").setInputFiles(large);
   await allDone(visitor);
+  // After a reload the cookie still shows the page, but uploads want the password told again.
+  await visitor.reload();
+  await visitor.getByRole("heading", { name: /Add files to .*Inbox/ }).waitFor();
+  await drop(visitor, { "later.txt": "later" });
+  await visitor.getByRole("heading", { name: "This link has a password" }).waitFor();
+  await unlock(visitor, SECRET);
+  await allDone(visitor);
 
   await page.getByRole("link", { name: "Inbox" }).click();
   await page.reload();
-  for (const name of ["letter.txt", "large.bin", "nothing", "ordner ä"]) {
+  for (const name of ["later.txt", "letter.txt", "large.bin", "nothing", "ordner ä"]) {
     await page.getByRole("row").filter({ hasText: name }).waitFor();
   }
   const { Authorization } = await credentials(url, username);
