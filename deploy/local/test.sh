@@ -42,7 +42,7 @@ stack_tests() {
     part "end to end, through the gateway" \
         env CLOUDSTORE_E2E_URL="$GATEWAY_URL" cargo nextest run "${build[@]}" -E 'package(cloudstore-standalone) & binary(e2e)'
     part "the web app in a browser, through the gateway" \
-        env CLOUDSTORE_E2E_URL="$GATEWAY_URL" "$here/web.sh" e2e
+        env CLOUDSTORE_E2E_URL="$GATEWAY_URL" CLOUDSTORE_E2E_STACK="$here/stack.sh" "$here/web.sh" e2e
     part "the main job on the stack" \
         "$here/main-job.sh" --stack "${MAIN_JOB_TREE:-$(rustc --print sysroot)/lib/rustlib}"
     part "the stack under faults" cargo nextest run "${build[@]}" --profile stack

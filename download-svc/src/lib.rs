@@ -194,6 +194,8 @@ pub fn router(
         .route("/s/{token}", get(shares_api::visit))
         .route("/api/v1/public/shares/{token}", get(shares_api::read))
         .route(&shared("/files/{*path}"), get(shares_api::read))
+        .route(&shared("/archive"), get(archive_api::shared))
+        .route(&shared("/archive/{*path}"), get(archive_api::shared))
         .route(&shared("/content"), get(shares_api::content))
         .route(&shared("/content/{*path}"), get(shares_api::content))
         .with_state(app)

@@ -38,6 +38,8 @@ pub(crate) const TICKET_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a download may carry its content, parts of it counted as such: ten interruptions at even
 /// distances, after each of which a client asks for all the rest, make 5.5 times.
 const ALLOWANCE: i64 = 8;
+/// In place of the hash of a content: no content has it.
+const NO_CONTENT: [u8; 32] = [0; 32];
 /// Downloads of shares without a limit that are being counted at a time. Nobody waits for that, so a
 /// dbproxy that is slow or away must not make more and more of them; each is one small call.
 const MAX_COUNTS: usize = 64;
@@ -158,13 +160,34 @@ impl Shares {
             allowance: blob.size.saturating_mul(ALLOWANCE),
             lifetime_ms: i64::try_from(TICKET_TTL.as_millis()).map_err(Problem::internal)?,
         };
-        if !is_limited {
+        let counted = self.count(share, request).await?;
+        Ok((counted && is_limited).then_some(ticket))
+    }
+
+    /// Counts an archive. It is one download, which nobody can go on with: there are no parts of it.
+    ///
+    /// # Errors
+    /// As [`Shares::begin`].
+    pub(crate) async fn begin_archive(&self, share: &Share) -> Result<()> {
+        let request = BeginDownloadRequest {
+            share_id: share.id.clone(),
+            blake3: Bytes::from_static(&NO_CONTENT),
+            id: DownloadTicket(Uuid::new_v4()).id(),
+            lifetime_ms: 1,
+            ..BeginDownloadRequest::default()
+        };
+        self.count(share, request).await?;
+        Ok(())
+    }
+
+    async fn count(&self, share: &Share, request: BeginDownloadRequest) -> Result<bool> {
+        if share.max_downloads == 0 {
             self.count_behind(request);
-            return Ok(None);
+            return Ok(false);
         }
         let begun = self.client.clone().begin_download(deadline(request)).await;
         let begun = begun.map_err(|status| hidden(status.into()))?;
-        Ok(begun.into_inner().counted.then_some(ticket))
+        Ok(begun.into_inner().counted)
     }
 
     /// Counts while the answer is already on its way, or not at all when too many wait for that.

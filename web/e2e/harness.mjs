@@ -1,11 +1,12 @@
 // A server of its own, the app in front of it, and a browser.
 //
 //   CLOUDSTORE_E2E_URL      a running server, or gateway, with the app; else one is started
+//   CLOUDSTORE_E2E_STACK    its deploy/local/stack.sh, to kill and start the services that take uploads
 //   CLOUDSTORE_E2E_PROGRAM  the program to start (../target/release/cloudstore)
 //   CHROMIUM                the browser (/usr/bin/chromium)
 //
 // A program that was built without the app gets Vite's preview of dist/ in front of it.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -55,12 +56,43 @@ export class Server {
   }
 }
 
+/** The services of a stack that take uploads, which can be killed and started again. */
+class Stack {
+  constructor(script) {
+    this.script = script;
+  }
+
+  run(command) {
+    execFileSync(this.script, [command, "upload-1", "upload-2"], { stdio: "ignore" });
+  }
+
+  async start() {
+    this.run("start");
+    this.run("wait");
+  }
+
+  async kill() {
+    this.run("kill");
+  }
+
+  async end() {}
+}
+
+async function startServer() {
+  const server = new Server(await freePort());
+  await server.start();
+  return server;
+}
+
+function stackOf(script) {
+  return script ? new Stack(script) : undefined;
+}
+
 export async function open() {
-  const running = process.env.CLOUDSTORE_E2E_URL;
-  const server = running ? undefined : new Server(await freePort());
-  await server?.start();
+  const { CLOUDSTORE_E2E_URL: running, CLOUDSTORE_E2E_STACK: script } = process.env;
+  const server = running ? stackOf(script) : await startServer();
   let app = { url: running ?? server.url, close: async () => {} };
-  if (server && !(await servesApp(server.url))) app = await serveDist(server);
+  if (!running && !(await servesApp(server.url))) app = await serveDist(server);
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -145,6 +177,31 @@ export async function beginElsewhere(url, username, path, size) {
   const headers = await credentials(url, username);
   const body = JSON.stringify({ path, size });
   await fetch(`${url}/api/v1/uploads`, { method: "POST", headers, body });
+}
+
+/** Counts the chunks that arrive. */
+export function countChunks(page) {
+  const seen = { count: 0 };
+  page.on("requestfinished", async (request) => {
+    if (!/\/chunks\/\d+$/.test(request.url())) return;
+    const answer = await request.response();
+    if (answer?.ok()) seen.count += 1;
+  });
+  return seen;
+}
+
+/** Measures the longest task of the page's main thread from now on, in milliseconds. */
+export async function watchTasks(page) {
+  await page.evaluate(() => {
+    globalThis.longest = 0;
+    const observer = new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) {
+        globalThis.longest = Math.max(globalThis.longest, duration);
+      }
+    });
+    observer.observe({ entryTypes: ["longtask"] });
+  });
+  return () => page.evaluate(() => Math.round(globalThis.longest));
 }
 
 /** Slows uploads down to this many MiB a second; a negative number lifts it. */

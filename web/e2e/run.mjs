@@ -1,29 +1,30 @@
 // Drives a real browser through the app. `npm run e2e -- resume` runs what has "resume" in its name.
 import { randomBytes } from "node:crypto";
-import { createReadStream, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, createReadStream, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open } from "./harness.mjs";
 import * as account from "./tests/account.mjs";
 import * as drive from "./tests/drive.mjs";
+import * as large from "./tests/large.mjs";
 import * as looks from "./tests/looks.mjs";
 import * as shares from "./tests/shares.mjs";
 import * as uploads from "./tests/uploads.mjs";
 
 const wanted = process.argv.slice(2);
-const suites = { account, drive, looks, shares, uploads };
+const suites = { account, drive, large, looks, shares, uploads };
 const files = mkdtempSync(join(tmpdir(), "cloudstore-e2e-files-"));
 
 /** A file on disk with content that nobody else has. */
 function makeFile(name, mebibytes) {
   const path = join(files, name);
   const block = randomBytes(1 << 20);
-  const content = Buffer.alloc(mebibytes << 20);
+  const file = openSync(path, "w");
   for (let index = 0; index < mebibytes; index++) {
     block.writeUInt32LE(index);
-    block.copy(content, index << 20);
+    writeSync(file, block);
   }
-  writeFileSync(path, content);
+  closeSync(file);
   return path;
 }
 
@@ -39,7 +40,7 @@ try {
       count += 1;
       try {
         const username = `user${count}-${Date.now() % 1e6}`;
-        const page = await test({ ...stage, username, makeFile, read: createReadStream });
+        const page = await test({ ...stage, username, makeFile, files, read: createReadStream });
         const faults = page?.faults ?? [];
         if (faults.length > 0) throw new Error(`the page reported: ${faults.join("; ")}`);
         console.log(`ok    ${title} (${Date.now() - started} ms)`);

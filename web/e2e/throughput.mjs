@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { allDone, newPage, open, program, register } from "./harness.mjs";
+import { allDone, newPage, open, program, register, watchTasks } from "./harness.mjs";
 
 const MEBIBYTES = Number(process.env.MEBIBYTES ?? 1_024);
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
@@ -24,16 +24,7 @@ function makeFile(name) {
 }
 
 async function fromPage(page, path) {
-  await page.evaluate(() => {
-    globalThis.longest = 0;
-    globalThis.observer?.disconnect();
-    globalThis.observer = new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) {
-        globalThis.longest = Math.max(globalThis.longest, entry.duration);
-      }
-    });
-    globalThis.observer.observe({ entryTypes: ["longtask"] });
-  });
+  const longestTask = await watchTasks(page);
   const started = performance.now();
   let sending = 0;
   page.once("request", () => {
@@ -42,7 +33,7 @@ async function fromPage(page, path) {
   await page.locator("[data-pick=files]").setInputFiles(path);
   await allDone(page, 600_000);
   const ended = performance.now();
-  const longest = await page.evaluate(() => Math.round(globalThis.longest));
+  const longest = await longestTask();
   await page.getByRole("button", { name: "Clear finished" }).click();
   return { seconds: (ended - started) / 1000, hashing: (sending - started) / 1000, longest };
 }

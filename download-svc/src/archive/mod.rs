@@ -14,6 +14,7 @@
 
 mod format;
 mod name;
+mod source;
 mod walk;
 
 use std::{
@@ -31,12 +32,12 @@ use crc32fast::Hasher;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
+pub(crate) use self::source::Source;
 use self::{
     format::{Full, Head, Open, Writer},
     walk::Walk,
 };
 use crate::{
-    catalog::Catalog,
     content::{self, Attempts},
     reader::{self, Pieces, Reader, Ticket},
 };
@@ -58,6 +59,8 @@ const UNNAMED: &str = "files";
 #[derive(Debug)]
 pub(crate) struct Selection {
     entries: Vec<Entry>,
+    /// Name of the root folder, if it has one.
+    root: String,
 }
 
 impl Selection {
@@ -66,7 +69,7 @@ impl Selection {
     /// # Errors
     /// `not-found`; `invalid-fields` for several with the same name, which would be one in the archive,
     /// and for others beside the root folder: it has all of them, and no name to keep them apart.
-    pub(crate) async fn find(catalog: &Catalog, owner: Uuid, paths: Vec<String>) -> Result<Self> {
+    pub(crate) async fn find(source: &Source, paths: Vec<String>) -> Result<Self> {
         if paths.len() > 1 && paths.iter().any(|path| path == "/") {
             let message = "the root folder has everything else in it";
             return Err(invalid_fields([("paths", message)]));
@@ -77,17 +80,30 @@ impl Selection {
             return Err(invalid_fields([("paths", message)]));
         }
         let entries = stream::iter(paths)
-            .map(async |path| catalog.stat(owner, &path).await)
+            .map(async |path| source.stat(&path).await)
             .buffered(LOOKUPS)
             .try_collect()
             .await?;
-        Ok(Self { entries })
+        Ok(Self {
+            entries,
+            root: String::new(),
+        })
+    }
+
+    /// Of what a share shows at a path; the shared entry itself, `/`, has a name.
+    pub(crate) async fn shared(source: &Source, path: String, name: &str) -> Result<Self> {
+        let found = Self::find(source, vec![path]).await?;
+        Ok(Self {
+            root: name.to_owned(),
+            ..found
+        })
     }
 
     /// A name for the archive's file: that of the only entry, or of the folder of all of them.
     pub(crate) fn name(&self) -> String {
         let mut folders = self.entries.iter().map(|entry| path::parent(&entry.path));
         let name = match (&self.entries[..], folders.next()) {
+            ([entry], _) if entry.path == "/" => &self.root,
             ([entry], _) => path::name(&entry.path),
             (_, Some(first)) if folders.all(|folder| folder == first) => path::name(first),
             _ => "",
@@ -98,8 +114,7 @@ impl Selection {
 
 /// An archive that is being made.
 pub(crate) struct Archive {
-    catalog: Catalog,
-    owner: Uuid,
+    source: Source,
     room: Room,
     walk: Walk,
     writer: Writer,
@@ -147,11 +162,10 @@ impl Room {
 }
 
 impl Archive {
-    pub(crate) fn new(room: Room, catalog: Catalog, owner: Uuid, selection: Selection) -> Self {
+    pub(crate) fn new(room: Room, source: Source, selection: Selection) -> Self {
         Self {
-            walk: Walk::new(catalog.clone(), owner, selection.entries),
-            catalog,
-            owner,
+            walk: Walk::new(source.clone(), selection.entries, &selection.root),
+            source,
             room,
             writer: Writer::default(),
             ready: VecDeque::new(),
@@ -251,7 +265,7 @@ impl Archive {
         let mut attempts = Attempts::default();
         while attempts.next().await {
             if attempts.is_repeated() {
-                match self.catalog.stat(self.owner, &entry.path).await {
+                match self.source.stat(&entry.path).await {
                     Ok(found) if found.kind() == entry.kind() => entry = found,
                     Err(problem) if problem.kind() != Kind::NotFound => return Err(problem),
                     Ok(_) | Err(_) => return Ok(None),

@@ -7,13 +7,13 @@ use cloudstore_proto::{
     path,
 };
 use cloudstore_service::{Kind, Problem, Result};
-use uuid::Uuid;
 
 use super::{
     format::{Full, MAX_DIRECTORY_BYTES},
     name,
+    source::Source,
 };
-use crate::catalog::{Catalog, Page};
+use crate::catalog::Page;
 
 /// Entries of a page. With the longest paths it has 1 MiB.
 const PAGE: u32 = 250;
@@ -27,8 +27,9 @@ const MAX_PENDING_BYTES: usize = MAX_DIRECTORY_BYTES;
 /// Of the folders that are still to be looked into the paths are kept, [`MAX_PENDING_BYTES`] of them, and
 /// what is above the archive only once for each entry that was asked for.
 pub(super) struct Walk {
-    catalog: Catalog,
-    owner: Uuid,
+    source: Source,
+    /// Path of the root folder in the archive; empty: what is in it stands there by itself.
+    root: String,
     /// What was asked for and has not been told yet.
     tops: vec::IntoIter<Entry>,
     page: vec::IntoIter<Entry>,
@@ -82,10 +83,14 @@ impl Pending {
 }
 
 impl Walk {
-    pub(super) fn new(catalog: Catalog, owner: Uuid, tops: Vec<Entry>) -> Self {
+    pub(super) fn new(source: Source, tops: Vec<Entry>, root: &str) -> Self {
+        let root = match root {
+            "" => String::new(),
+            name => format!("/{name}"),
+        };
         Self {
-            catalog,
-            owner,
+            source,
+            root,
             tops: tops.into_iter(),
             page: Vec::new().into_iter(),
             folder: None,
@@ -109,11 +114,13 @@ impl Walk {
             match self.next_folder() {
                 Some((folder, cursor)) => self.turn(folder, cursor).await?,
                 None => match self.tops.next() {
-                    // It has no name.
-                    Some(root) if root.path == "/" => self.folders.push(Folder {
-                        above: "".into(),
-                        inside: root.path.into(),
-                    })?,
+                    // Its name is in front of what is in it.
+                    Some(root) if root.path == "/" && root.kind() == EntryKind::Folder => {
+                        self.folders.push(Folder {
+                            above: "".into(),
+                            inside: root.path.into(),
+                        })?
+                    }
                     Some(top) => {
                         let above = path::parent(&top.path).into();
                         return self.tell(top, &above).map(Some);
@@ -136,7 +143,7 @@ impl Walk {
             limit: PAGE,
             ..Page::default()
         };
-        match self.catalog.list(self.owner, &folder.path(), page).await {
+        match self.source.list(&folder.path(), page).await {
             Ok(listed) => {
                 self.page = listed.entries.into_iter();
                 self.folder = Some((folder, listed.next_cursor));
@@ -151,7 +158,7 @@ impl Walk {
         let is_folder = entry.kind() == EntryKind::Folder;
         let inside = entry.path.strip_prefix(&**above);
         let inside = inside.ok_or_else(|| Problem::internal("an entry outside of its folder"))?;
-        let name = name::inside(inside, is_folder);
+        let name = name::inside(&format!("{}{inside}", self.root), is_folder);
         if is_folder {
             self.folders.push(Folder {
                 above: above.clone(),

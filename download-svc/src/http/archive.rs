@@ -1,12 +1,12 @@
 //! Handlers of `/api/v1/archive`: folders and selections as one zip archive.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use axum::{
     body::Body,
     extract::State,
     http::{
-        HeaderValue, Method,
+        HeaderMap, HeaderValue, Method,
         header::{
             CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
             X_CONTENT_TYPE_OPTIONS,
@@ -15,12 +15,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use cloudstore_proto::{http::MAX_BATCH, path};
+use cloudstore_proto::{convert, http::MAX_BATCH, path};
 use cloudstore_service::{
     Result,
     auth::Reader,
     context::{self, Context},
     json::{Json, invalid_fields},
+    listener::ClientAddress,
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
@@ -30,10 +31,11 @@ use uuid::Uuid;
 use super::{
     content::{POLICY, sent},
     path::EntryPath,
+    shares::{self, Token},
 };
 use crate::{
     App,
-    archive::{Archive, Room, Selection},
+    archive::{Archive, Room, Selection, Source},
     disposition::{self, Disposition},
 };
 
@@ -84,7 +86,38 @@ pub(crate) async fn select(
 
 async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> Result<Response> {
     let room = Room::enter(app.reader.clone(), owner)?;
-    let selection = Selection::find(&app.catalog, owner, paths).await?;
+    let source = Source::Account(app.catalog.clone(), owner);
+    let selection = Selection::find(&source, paths).await?;
+    send(room, source, selection, method).await
+}
+
+/// Sends what a share shows at a path, in general a folder, with everything below it. Counts as a
+/// download.
+pub(crate) async fn shared(
+    State(app): State<App>,
+    client: ClientAddress,
+    Token(token): Token,
+    method: Method,
+    headers: HeaderMap,
+    EntryPath(path): EntryPath,
+) -> Result<Response> {
+    let (share, top) = shares::enter(&app, client, &token, &headers).await?;
+    let room = Room::enter(app.reader.clone(), shares::visitors(&share)?)?;
+    let source = Source::Share(app.shares.clone(), Arc::new(token));
+    let name = convert::shared_name(&share, &top);
+    let selection = Selection::shared(&source, path, name).await?;
+    if method != Method::HEAD {
+        app.shares.begin_archive(&share).await?;
+    }
+    send(room, source, selection, &method).await
+}
+
+async fn send(
+    room: Room,
+    source: Source,
+    selection: Selection,
+    method: &Method,
+) -> Result<Response> {
     let disposition = disposition::header(Disposition::Attachment, ZIP, &selection.name());
     let disposition = HeaderValue::try_from(disposition).expect("the value is printable ASCII");
     let headers = [
@@ -98,7 +131,7 @@ async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> 
     if method == Method::HEAD {
         return Ok((headers, Body::empty()).into_response());
     }
-    let mut archive = Archive::new(room, app.catalog.clone(), owner, selection);
+    let mut archive = Archive::new(room, source, selection);
     // The most likely failures are known before the answer begins.
     let first = archive.next().await?;
     let first = stream::iter(first.map(Ok));

@@ -47,7 +47,7 @@ const DOWNLOAD_TICKET: &str = "cloudstore-download-ticket";
 const MAX_COOKIE_PATH: usize = 2_048;
 
 /// The token of the address; 404 for what is none.
-pub(crate) struct Token(ShareToken);
+pub(crate) struct Token(pub(super) ShareToken);
 
 #[derive(Deserialize)]
 struct TokenParam {
@@ -130,10 +130,7 @@ pub(crate) async fn content(
     Query(query): Query<ContentQuery>,
 ) -> Result<Response> {
     let headers = &request.headers;
-    let (share, _) = app.shares.open(client, &token).await?;
-    if !is_open(&app, &share, headers).await? {
-        return Err(locked());
-    }
+    let (share, _) = enter(&app, client, &token, headers).await?;
     let body = request.method != Method::HEAD;
     let ticket = ticket(headers, DOWNLOAD_TICKET);
     let ticket = ticket.as_deref().and_then(DownloadTicket::parse);
@@ -179,7 +176,7 @@ pub(crate) async fn content(
 
 /// Whose places a download takes: not those of the owner, whom visitors must not keep from own files.
 /// All shares of an account have as many together, under its id with every bit turned.
-fn visitors(share: &Share) -> Result<Uuid> {
+pub(super) fn visitors(share: &Share) -> Result<Uuid> {
     let account = Uuid::from_slice(&share.account_id).map_err(Problem::internal)?;
     Ok(Uuid::from_u128(!account.as_u128()))
 }
@@ -187,6 +184,26 @@ fn visitors(share: &Share) -> Result<Uuid> {
 /// Gives the shared entry itself the name by which it is saved.
 fn name(share: &Share, entry: &mut Entry) {
     entry.path = path::join("/", convert::shared_name(share, entry));
+}
+
+/// The share with a token, and what is shared, for those who may see it.
+///
+/// # Errors
+/// `not-found`, `rate-limited`, `password-required`.
+pub(super) async fn enter(
+    app: &App,
+    client: ClientAddress,
+    token: &ShareToken,
+    headers: &HeaderMap,
+) -> Result<(Share, Entry)> {
+    let (share, top) = app.shares.open(client, token).await?;
+    if !is_open(app, &share, headers).await? {
+        return Err(locked());
+    }
+    if share.uploads {
+        return Err(not_found());
+    }
+    Ok((share, top))
 }
 
 /// No password, or a ticket of somebody who told it.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, io::Write as _, process::Command};
 
-use cloudstore_proto::{convert::parse_rfc3339, http::MAX_BATCH};
+use cloudstore_proto::{
+    convert::parse_rfc3339,
+    http::{MAX_BATCH, shares::CreatedShare},
+};
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::json;
@@ -314,4 +317,50 @@ async fn archives_of_an_account_are_bounded() {
         (send(request()).await.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shared_comes_as_an_archive_and_nothing_beside_it() {
+    let (stack, user) = TestStack::with_user().await;
+    let large = user.content("large", 3 * MIB);
+    user.put("/album/day 1/a.bin", &large).await;
+    user.put("/album/b.txt", b"b").await;
+    user.put("/album2/secret", b"secret").await;
+    let share = async |body: serde_json::Value| {
+        let shared: CreatedShare = user.post("/api/v1/shares", &body).await.json(201);
+        format!("/api/v1/public/shares/{}/archive", shared.token)
+    };
+    let api = stack.api();
+    let ask = async |method: Method, path: &str| send(api.request(method, path)).await;
+    let path = share(json!({ "path": "/album" })).await;
+    let answer = ask(Method::GET, &path).await;
+    let disposition = answer.header("content-disposition");
+    assert_eq!(disposition, "attachment; filename=\"album.zip\"");
+    let whole: &[(&str, &[u8])] = &[
+        ("album/b.txt", b"b"),
+        ("album/day 1/", b""),
+        ("album/day 1/a.bin", &large),
+    ];
+    assert_entries(&unpack(answer), whole);
+    let below = unpack(ask(Method::GET, &format!("{path}/day%201")).await);
+    assert_entries(&below, &[("day 1/", b""), ("day 1/a.bin", &large)]);
+    for outside in ["/absent", "/%2e%2e/album2"] {
+        let answer = ask(Method::GET, &format!("{path}{outside}")).await;
+        assert!(answer.any_problem().status >= 400, "{outside}");
+    }
+
+    // One download each, however often it is only looked at.
+    let path = share(json!({ "path": "/album", "max_downloads": 1 })).await;
+    for _ in 0..2 {
+        ask(Method::HEAD, &path).await.status(200);
+    }
+    assert_entries(&unpack(ask(Method::GET, &path).await), whole);
+    let used_up = ask(Method::GET, &path).await;
+    used_up.problem(410, "share-exhausted");
+
+    let path = share(json!({ "path": "/album", "password": "open sesame" })).await;
+    let locked = ask(Method::GET, &path).await;
+    locked.problem(403, "password-required");
+    let path = share(json!({ "path": "/album", "uploads": true })).await;
+    ask(Method::GET, &path).await.problem(404, "not-found");
 }

@@ -1,15 +1,7 @@
 import assert from "node:assert/strict";
-import { allDone, drop, newPage, register, slow } from "../harness.mjs";
+import { allDone, countChunks, drop, newPage, register, slow } from "../harness.mjs";
 
 const panel = (page) => page.getByRole("region", { name: "Uploads" });
-
-function countChunks(page) {
-  const seen = { count: 0 };
-  page.on("requestfinished", (request) => {
-    if (/\/chunks\/\d+$/.test(request.url())) seen.count += 1;
-  });
-  return seen;
-}
 
 export async function filesAndATreeArrive({ browser, url, username }) {
   const page = await newPage(browser);
@@ -104,7 +96,7 @@ export async function aDroppedFileGoesOnWithoutBeingChosenAgain({ browser, url, 
 }
 
 export async function theServerIsKilledAndComesBack({ browser, url, server, username, makeFile }) {
-  // Somebody else's server is not ours to kill; the tests of the stack do that to it.
+  // Somebody else's server is not ours to kill.
   if (!server) return undefined;
   const page = await newPage(browser);
   await register(page, url, username);
