@@ -22,6 +22,9 @@ import type {
 /** The policy lets the page talk to its own server only, not to the store a redirect leads to. */
 const STREAMED = { "Cloudstore-Delivery": "stream" };
 
+/** How long signing out waits for the server. Milliseconds. */
+const FAREWELL = 5_000;
+
 interface Options {
   body?: unknown;
   signal?: AbortSignal | undefined;
@@ -80,11 +83,29 @@ export class Api {
     return this.call("DELETE", `/api/v1/tokens/${encodeURIComponent(id)}`);
   }
 
-  /** Ends this login, or all of them. Here it ends in any case. */
-  async signOut(everywhere: boolean): Promise<void> {
+  /**
+   * Ends this login, or all of them. Here it ends in any case: somebody who leaves a machine has
+   * left it. Does the server know, too?
+   */
+  async signOut(everywhere: boolean): Promise<boolean> {
     const url = everywhere ? "/api/v1/sessions" : "/api/v1/sessions/current";
-    await this.call("DELETE", url);
+    const signal = AbortSignal.timeout(FAREWELL);
+    const told = this.call<void>("DELETE", url, { signal }).then(
+      () => true,
+      () => false,
+    );
+    // Without a connection, or with an ended session, the call may wait for much longer.
+    let stop = () => {};
+    const late = new Promise<false>((resolve) => {
+      signal.addEventListener("abort", () => resolve(false));
+      stop = this.session.state.subscribe((state) => state === "expired" && resolve(false));
+    });
+    const known = await Promise.race([told, late]);
+    stop();
+    // A session that is over needs no end.
+    const over = this.session.state.value === "expired" && !everywhere;
     this.session.forget();
+    return known || over;
   }
 
   list(path: string, page: Page, signal?: AbortSignal): Promise<Listing> {

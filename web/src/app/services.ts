@@ -89,14 +89,13 @@ export function startOver(): void {
 }
 
 export function follow(): void {
-  onOtherTab(() => {
-    const before = session.username.value;
-    session.follow();
-    if (session.username.value === before) return;
-    // Nothing of the other user stays on the page.
+  session.onReplaced = (by) => {
+    // Nothing of the other user stays on the page, and what it shows may not be the new one's.
     startOver();
-    location.reload();
-  });
+    if (by === undefined) location.reload();
+    else location.replace("/");
+  };
+  onOtherTab(() => session.follow());
   window.addEventListener("online", () => engine.gate.hurry());
   window.addEventListener("beforeunload", (event) => {
     if (engine.busy) event.preventDefault();

@@ -220,6 +220,10 @@ export const en = {
   "account.signOut": "Sign out",
   "account.signOutAll": "Sign out everywhere",
   "account.signOutAllHint": "Ends every session of this account, on every device.",
+  "account.serverUntold":
+    "You are signed out in this browser, but the server could not be told. End the session under Account when you sign in again, or it ends by itself.",
+  "account.notEverywhere":
+    "You are signed out in this browser only: the server could not be told. Sign in and try again to end the other sessions.",
   "account.busy":
     "Uploads are under way. They stop if you sign out; you can go on with them later.",
 

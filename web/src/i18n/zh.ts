@@ -219,6 +219,10 @@ export const zh: Record<Key, string> = {
   "account.signOut": "退出登录",
   "account.signOutAll": "在所有设备上退出",
   "account.signOutAllHint": "结束此账户在所有设备上的全部会话。",
+  "account.serverUntold":
+    "您已在此浏览器中退出登录，但未能通知服务器。再次登录后可在“账户”中结束该会话，否则它会自行过期。",
+  "account.notEverywhere":
+    "您仅在此浏览器中退出了登录：未能通知服务器。请登录后重试以结束其他会话。",
   "account.busy": "正在上传。退出登录会停止上传；之后可以继续。",
 
   "tokens.title": "API 令牌",

@@ -177,13 +177,10 @@ function Password() {
 function Leave() {
   void engineTick.value;
   const leave = async (everywhere: boolean) => {
-    try {
-      await api.signOut(everywhere);
-      startOver();
-      go("/signin", true);
-    } catch (error) {
-      tellError(error);
-    }
+    const known = await api.signOut(everywhere);
+    startOver();
+    go("/signin", true);
+    if (!known) tell(t(everywhere ? "account.notEverywhere" : "account.serverUntold"), true);
   };
   return (
     <section class="card" aria-labelledby="session">
