@@ -13,8 +13,10 @@ import type {
   Entry,
   FileEntry,
   Listing,
+  Restore,
   Scope,
   SortKey,
+  Trashed,
   Upload,
   UploadState,
 } from "./types";
@@ -24,6 +26,9 @@ const STREAMED = { "Cloudstore-Delivery": "stream" };
 
 /** How long signing out waits for the server. Milliseconds. */
 const FAREWELL = 5_000;
+
+/** Entries of a page of the trash: as many as somebody looks through. */
+const TRASH_PAGE = 100;
 
 interface Options {
   body?: unknown;
@@ -134,6 +139,29 @@ export class Api {
   removeIf(path: string, blake3: string): Promise<void> {
     const headers = { "If-Match": `"${blake3}"` };
     return this.call("DELETE", `/api/v1/files${encodePath(path)}`, { headers });
+  }
+
+  /** A page of what was deleted, last deleted first. */
+  trash(
+    cursor: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ entries: Trashed[]; next_cursor?: string }> {
+    const query = new URLSearchParams({ limit: String(TRASH_PAGE) });
+    if (cursor) query.set("cursor", cursor);
+    return this.call("GET", `/api/v1/trash?${query}`, { signal });
+  }
+
+  restore(id: string, body: Restore): Promise<Entry> {
+    return this.call("POST", `/api/v1/trash/${encodeURIComponent(id)}/restore`, { body });
+  }
+
+  /** Deletes something for good. */
+  removeTrashed(id: string): Promise<void> {
+    return this.call("DELETE", `/api/v1/trash/${encodeURIComponent(id)}`);
+  }
+
+  emptyTrash(): Promise<void> {
+    return this.call("DELETE", "/api/v1/trash");
   }
 
   uploads(): Promise<{ uploads: Upload[] }> {

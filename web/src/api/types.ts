@@ -116,3 +116,24 @@ export type Change =
   | { op: "create_folder"; path: string; parents?: boolean }
   | { op: "move"; from: string; to: string }
   | { op: "delete"; path: string };
+
+/** Something that was deleted and can be restored. */
+export interface Trashed {
+  /** That of the entry. */
+  id: string;
+  name: string;
+  /** Where it was. */
+  path: string;
+  kind: "file" | "folder";
+  /** 0 for a folder. */
+  size: number;
+  deleted_at: string;
+  /** When it goes for good. */
+  expires_at: string;
+}
+
+export interface Restore {
+  /** Where it was when absent. */
+  path?: string;
+  on_conflict?: "fail" | "rename";
+}

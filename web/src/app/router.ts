@@ -5,6 +5,7 @@ import { decodePath, encodePath } from "../paths";
 export type Route =
   | { page: "drive"; path: string }
   | { page: "uploads" }
+  | { page: "trash" }
   | { page: "account" }
   | { page: "signin" }
   | { page: "register" }
@@ -24,9 +25,13 @@ export function parse(pathname: string): Route {
     return path === undefined ? { page: "missing" } : { page: "drive", path };
   }
   const page = pathname.slice(1);
-  const known =
-    page === "uploads" || page === "account" || page === "signin" || page === "register";
-  return known ? { page } : { page: "missing" };
+  return isPage(page) ? { page } : { page: "missing" };
+}
+
+const PAGES = ["uploads", "trash", "account", "signin", "register"] as const;
+
+function isPage(text: string): text is (typeof PAGES)[number] {
+  return (PAGES as readonly string[]).includes(text);
 }
 
 export function driveUrl(path: string): string {

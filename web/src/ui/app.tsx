@@ -4,11 +4,14 @@ import { session } from "../app/services";
 import { t } from "../i18n";
 import { Account } from "./account/account";
 import { Drive } from "./drive/drive";
+import { lazy } from "./parts/lazy";
 import { Toasts } from "./parts/toast";
 import { Shell } from "./shell";
 import { SignIn } from "./signin";
 import { UploadPanel } from "./uploads/panel";
 import { Unfinished } from "./uploads/unfinished";
+
+const Trash = lazy(() => import("./trash/trash").then(({ Trash }) => Trash));
 
 export function App() {
   const at = route.value;
@@ -42,6 +45,8 @@ function Page() {
       return <Drive path={at.path} />;
     case "uploads":
       return <Unfinished />;
+    case "trash":
+      return <Trash />;
     case "account":
       return <Account />;
     default:

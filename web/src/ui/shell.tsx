@@ -28,6 +28,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
             short={t("nav.uploadsShort")}
             count={unfinished.value.length}
           />
+          <Place page="trash" href="/trash" icon="trash" text={t("nav.trash")} />
           <Place page="account" href="/account" icon="user" text={t("nav.account")} />
         </nav>
         <Quota />
@@ -75,6 +76,7 @@ function Quota() {
         class={full ? "full" : ""}
       />
       <p class="muted">{t("quota.text", { used: bytes(used), total: bytes(total) })}</p>
+      {full && <a href="/trash">{t("quota.makeRoom")}</a>}
       {reserved > 0 && <p class="muted">{t("quota.reserved", { reserved: bytes(reserved) })}</p>}
     </div>
   );

@@ -11,8 +11,9 @@ import { Icon, type IconName } from "../parts/icons";
 import type { MenuEntry } from "../parts/menu";
 import { Name } from "../parts/name";
 import { tell, tellError } from "../parts/toast";
+import { moveAll, removeAll } from "./actions";
 import { Details } from "./details";
-import { moveAll, NewFolder, Remove, Rename } from "./dialogs";
+import { NewFolder, Rename } from "./dialogs";
 import { Folder } from "./folder";
 import { type Actions, dropInto, List } from "./list";
 import { Move } from "./move";
@@ -23,7 +24,7 @@ type Open =
   | { what: "new-folder" }
   | { what: "rename" | "details"; entry: Entry }
   | { what: "preview"; entry: FileEntry }
-  | { what: "move" | "delete"; entries: Entry[] };
+  | { what: "move"; entries: Entry[] };
 
 /** A folder, and everything that can be done in it. */
 export function Drive({ path }: { path: string }) {
@@ -53,7 +54,7 @@ export function Drive({ path }: { path: string }) {
       <header class="top">
         <Crumbs path={path} moved={(paths, to) => void moveAll(paths, to, changed)} />
         {chosen ? (
-          <Selection folder={folder} setOpen={setOpen} />
+          <Selection folder={folder} setOpen={setOpen} remove={actions.remove} />
         ) : (
           <Tools folder={folder} setOpen={setOpen} changed={changed} />
         )}
@@ -63,7 +64,6 @@ export function Drive({ path }: { path: string }) {
       {open?.what === "new-folder" && <NewFolder folder={path} onClose={close} done={changed} />}
       {open?.what === "rename" && <Rename entry={open.entry} onClose={close} done={changed} />}
       {open?.what === "details" && <Details entry={open.entry} onClose={close} />}
-      {open?.what === "delete" && <Remove entries={open.entries} onClose={close} done={changed} />}
       {open?.what === "move" && (
         <Move entries={open.entries} from={path} onClose={close} done={changed} />
       )}
@@ -79,7 +79,10 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
     if (entry.kind === "folder") go(driveUrl(entry.path));
     else setOpen({ what: "preview", entry });
   };
-  const remove = (entries: Entry[]) => setOpen({ what: "delete", entries });
+  const remove = (entries: Entry[]) => {
+    folder.keepFocus();
+    void removeAll(entries, changed);
+  };
   const rename = (entry: Entry) => setOpen({ what: "rename", entry });
   const menu = (entry: Entry): MenuEntry[] => [
     entry.kind === "folder"
@@ -251,8 +254,14 @@ function Interrupted() {
   );
 }
 
+interface SelectionProps {
+  folder: Folder;
+  setOpen(open: Open): void;
+  remove(entries: Entry[]): void;
+}
+
 /** Takes the place of the tools, so that nothing below moves. */
-function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): void }) {
+function Selection({ folder, setOpen, remove }: SelectionProps) {
   const chosen = folder.chosen();
   return (
     <div class="selection" role="toolbar" aria-label={tn("drive.selected", chosen.length)}>
@@ -271,12 +280,7 @@ function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): v
         text={t("drive.move")}
         run={() => setOpen({ what: "move", entries: chosen })}
       />
-      <Tool
-        icon="trash"
-        text={t("drive.delete")}
-        danger
-        run={() => setOpen({ what: "delete", entries: chosen })}
-      />
+      <Tool icon="trash" text={t("drive.delete")} danger run={() => remove(chosen)} />
     </div>
   );
 }

@@ -117,6 +117,11 @@ export class Folder {
     this.focused.value = near;
   }
 
+  /** After a row with the focus is gone, the next one has it. */
+  keepFocus(): void {
+    this.focusWanted = document.activeElement?.closest("[role=row]") !== null;
+  }
+
   /** Shall the row the keyboard is on take the focus? Once. */
   takeFocus(): boolean {
     const wanted = this.focusWanted;

@@ -8,7 +8,7 @@ import { isBelow, nameOf, parentOf } from "../../paths";
 import { Dialog } from "../parts/dialog";
 import { Icon } from "../parts/icons";
 import { Name } from "../parts/name";
-import { moveAll } from "./dialogs";
+import { moveAll } from "./actions";
 
 interface Props {
   entries: Entry[];

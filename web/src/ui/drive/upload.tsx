@@ -8,7 +8,7 @@ import { type Drop, entriesOf, fromInput, placeIn, readTree } from "../../upload
 import { Icon } from "../parts/icons";
 import { Menu } from "../parts/menu";
 import { tell, tellError } from "../parts/toast";
-import { changeAll } from "./dialogs";
+import { changeAll } from "./actions";
 
 export async function take(drop: Drop, folder: string, done: () => void): Promise<void> {
   engine.add(
