@@ -13,6 +13,7 @@ import type {
   Entry,
   FileEntry,
   Listing,
+  OnConflict,
   Restore,
   Scope,
   SortKey,
@@ -131,6 +132,11 @@ export class Api {
     return this.call("PATCH", `/api/v1/files${encodePath(from)}`, { body: { path: to } });
   }
 
+  /** Content is not moved; 201 when everything below is there, too. */
+  copy(from: string, to: string, on_conflict: OnConflict): Promise<Entry> {
+    return this.call("POST", "/api/v1/copies", { body: { from, to, on_conflict } });
+  }
+
   change(changes: Change[]): Promise<{ entries: (Entry | null)[] }> {
     return this.call("POST", "/api/v1/changes", { body: { changes } });
   }
@@ -215,6 +221,29 @@ export class Api {
     return response.blob();
   }
 
+  /**
+   * Entries as one zip archive, for browsers in which nothing better works. Its length is not known
+   * before: nothing when it turns out to have more bytes than the limit.
+   */
+  async archive(paths: string[], limit: number): Promise<Blob | undefined> {
+    const headers = { "Content-Type": "application/json" };
+    const init = { method: "POST", headers, body: JSON.stringify({ paths }) };
+    const response = await this.authorized(ARCHIVE, init);
+    if (!response.ok) throw await errorOf(response);
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    const reader = response.body?.getReader();
+    for (let size = 0; ; ) {
+      // An archive that breaks off is none.
+      const next = await reader?.read().catch(() => {
+        throw new NetworkError();
+      });
+      if (!next || next.done) return new Blob(pieces, { type: "application/zip" });
+      pieces.push(next.value);
+      size += next.value.length;
+      if (size > limit) return reader?.cancel().then(() => undefined);
+    }
+  }
+
   /** Does the server answer, and not only the gateway in front of it? Needs no credentials. */
   async isThere(): Promise<boolean> {
     try {
@@ -267,6 +296,8 @@ export class Api {
 function uploadUrl(id: string): string {
   return `/api/v1/uploads/${encodeURIComponent(id)}`;
 }
+
+export const ARCHIVE = "/api/v1/archive";
 
 export function contentUrl(path: string): string {
   return `/api/v1/content${encodePath(path)}`;

@@ -30,6 +30,8 @@ export const engineTick = signal(0);
 export const account = signal<Account | undefined>(undefined);
 /** Unfinished uploads on the server that this page does not work on. */
 export const unfinished = signal<Upload[]>([]);
+/** Entries that were copied or cut, to be pasted into another folder. */
+export const clipboard = signal<{ how: "copy" | "move"; paths: string[] } | undefined>(undefined);
 /** Counts changes to files that this page did not make by itself, such as arrived uploads. */
 export const arrivals = signal<{ count: number; paths: string[] }>({ count: 0, paths: [] });
 
@@ -86,6 +88,7 @@ export function startOver(): void {
   engine.reset();
   account.value = undefined;
   unfinished.value = [];
+  clipboard.value = undefined;
 }
 
 export function follow(): void {

@@ -68,6 +68,11 @@ export const en = {
   "drive.details": "Details",
   "drive.rename": "Rename",
   "drive.move": "Move",
+  "drive.copy": "Copy",
+  "drive.paste.one": "Paste {n} item here",
+  "drive.paste.other": "Paste {n} items here",
+  "drive.toPaste.one": "{n} item is ready to be pasted into another folder",
+  "drive.toPaste.other": "{n} items are ready to be pasted into another folder",
   "drive.delete": "Delete",
   "drive.folder": "Folder",
   "drive.file": "File",
@@ -75,9 +80,11 @@ export const en = {
   "drive.dropUnreadable.one": "{n} item could not be read and was left out.",
   "drive.dropUnreadable.other": "{n} items could not be read and were left out.",
   "drive.downloadLarge":
-    "This browser cannot download files of more than {limit} from an address without HTTPS. Use the command line client: cloudstore download",
-  "drive.downloadFolders":
-    "Folders cannot be downloaded here. Use the command line client: cloudstore download",
+    "This browser cannot download more than {limit} at a time from an address without HTTPS. Use the command line client: cloudstore download",
+  "drive.archiveNames":
+    "Some of these have the same name and cannot be in one archive. Download them one by one.",
+  "drive.archiveMany.one": "Choose at most {n} item for one archive, or a folder that has them.",
+  "drive.archiveMany.other": "Choose at most {n} items for one archive, or a folder that has them.",
 
   "folder.title": "New folder",
   "folder.name": "Name of the folder",
@@ -96,6 +103,16 @@ export const en = {
   "move.done.one": "Moved to “{name}”",
   "move.done.other": "{n} items moved to “{name}”",
   "move.noFolders": "No folders in here",
+
+  "copy.title.one": "Copy “{name}”",
+  "copy.title.other": "Copy {n} items",
+  "copy.here": "Copy to “{name}”",
+  "copy.done.one": "“{name}” is now in “{folder}”",
+  "copy.done.other": "{n} items copied to “{folder}”",
+  "copy.taken.one": "“{name}” is there already",
+  "copy.taken.other": "{n} items are there already",
+  "copy.takenText":
+    "“{folder}” has something with the same name. Keep both, and the copy gets a number; or replace what is there, which deletes it for good, a folder with everything in it.",
 
   "delete.done.one": "“{name}” is in the trash",
   "delete.done.other": "{n} items are in the trash",

@@ -69,6 +69,11 @@ export const zh: Record<Key, string> = {
   "drive.details": "详细信息",
   "drive.rename": "重命名",
   "drive.move": "移动",
+  "drive.copy": "复制",
+  "drive.paste.one": "在此粘贴 {n} 项",
+  "drive.paste.other": "在此粘贴 {n} 项",
+  "drive.toPaste.one": "{n} 项可粘贴到其他文件夹",
+  "drive.toPaste.other": "{n} 项可粘贴到其他文件夹",
   "drive.delete": "删除",
   "drive.folder": "文件夹",
   "drive.file": "文件",
@@ -76,8 +81,10 @@ export const zh: Record<Key, string> = {
   "drive.dropUnreadable.one": "{n} 个项目无法读取，已略过。",
   "drive.dropUnreadable.other": "{n} 个项目无法读取，已略过。",
   "drive.downloadLarge":
-    "在没有 HTTPS 的地址上，此浏览器无法下载大于 {limit} 的文件。请使用命令行客户端：cloudstore download",
-  "drive.downloadFolders": "无法在此下载文件夹。请使用命令行客户端：cloudstore download",
+    "在没有 HTTPS 的地址上，此浏览器一次无法下载超过 {limit} 的内容。请使用命令行客户端：cloudstore download",
+  "drive.archiveNames": "其中有些名称相同，无法放入同一个压缩包。请逐个下载。",
+  "drive.archiveMany.one": "一个压缩包最多选择 {n} 项，或选择包含它们的文件夹。",
+  "drive.archiveMany.other": "一个压缩包最多选择 {n} 项，或选择包含它们的文件夹。",
 
   "folder.title": "新建文件夹",
   "folder.name": "文件夹名称",
@@ -96,6 +103,16 @@ export const zh: Record<Key, string> = {
   "move.done.one": "已移动到“{name}”",
   "move.done.other": "已将 {n} 个项目移动到“{name}”",
   "move.noFolders": "这里没有文件夹",
+
+  "copy.title.one": "复制“{name}”",
+  "copy.title.other": "复制 {n} 个项目",
+  "copy.here": "复制到“{name}”",
+  "copy.done.one": "“{name}”已在“{folder}”中",
+  "copy.done.other": "已将 {n} 个项目复制到“{folder}”",
+  "copy.taken.one": "“{name}”已存在",
+  "copy.taken.other": "{n} 个项目已存在",
+  "copy.takenText":
+    "“{folder}”中已有同名项目。可以保留两者，副本会加上编号；也可以替换已有的项目，它会被彻底删除，文件夹则连同其中的所有内容。",
 
   "delete.done.one": "“{name}”已移到回收站",
   "delete.done.other": "{n} 个项目已移到回收站",

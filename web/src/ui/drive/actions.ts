@@ -1,7 +1,8 @@
 /** What is done with entries, and what is told of it. */
 import { ApiError } from "../../api/error";
-import type { Change, Entry } from "../../api/types";
-import { plain } from "../../app/format";
+import type { Change, Entry, OnConflict } from "../../api/types";
+import { download, downloadArchive, MEMORY_LIMIT, TooLargeForMemory } from "../../app/download";
+import { bytes, plain } from "../../app/format";
 import { go } from "../../app/router";
 import { api } from "../../app/services";
 import { wordsFor } from "../../app/words";
@@ -15,6 +16,8 @@ const CHANGES_AT_ONCE = 1_000;
 const CHARACTERS_AT_ONCE = 200_000;
 /** Calls under way at a time where there is one for each entry. */
 const CALLS_AT_ONCE = 4;
+/** Paths that the server takes for one archive. */
+const ARCHIVED_AT_ONCE = 1_000;
 
 /** Makes changes in as few calls as possible. */
 export async function changeAll(changes: Change[]): Promise<void> {
@@ -38,13 +41,81 @@ export async function moveAll(paths: string[], folder: string, done: () => void)
   if (moves.length === 0) return;
   try {
     await changeAll(moves);
-    const name = plain(nameOf(folder)) || t("drive.home");
-    tell(tn("move.done", moves.length, { name }));
+    tell(tn("move.done", moves.length, { name: folderName(folder) }));
   } catch (error) {
     const taken = error instanceof ApiError && error.slug === "name-conflict";
     tell(taken ? t("problem.name-conflict") : wordsFor(error), true);
   }
   done();
+}
+
+interface Copied {
+  done(): void;
+  /** These names are taken in the folder, and it was not said what to do then. */
+  taken(paths: string[]): void;
+}
+
+/** Copies entries into a folder and tells what became of them. */
+export async function copyAll(
+  paths: string[],
+  folder: string,
+  onConflict: OnConflict,
+  { done, taken }: Copied,
+): Promise<void> {
+  const conflicts: string[] = [];
+  const copies: string[] = [];
+  let problem: unknown;
+  await inTurns(outermost(paths), async (from) => {
+    // Beside what it is a copy of it cannot have the same name.
+    const rule = parentOf(from) === folder ? "rename" : onConflict;
+    try {
+      const copy = await api.copy(from, join(folder, nameOf(from)), rule);
+      copies.push(copy.path);
+    } catch (error) {
+      const isTaken = error instanceof ApiError && error.slug === "name-conflict";
+      if (isTaken && onConflict === "fail") conflicts.push(from);
+      else problem ??= error;
+    }
+  });
+  if (copies.length > 0) {
+    const names = { name: plain(nameOf(copies[0] ?? "")), folder: folderName(folder) };
+    tell(tn("copy.done", copies.length, names));
+  }
+  if (problem !== undefined) tellError(problem);
+  if (conflicts.length > 0) taken(conflicts);
+  done();
+}
+
+export function folderName(path: string): string {
+  return plain(nameOf(path)) || t("drive.home");
+}
+
+/** A file as it is; a folder, or several entries, as one archive. */
+export async function save(entries: Entry[]): Promise<void> {
+  const paths = outermost(entries.map((entry) => entry.path));
+  const [only, ...others] = entries;
+  try {
+    if (only?.kind === "file" && others.length === 0) {
+      return await download(only.path, nameOf(only.path), only.size);
+    }
+    const names = new Set(paths.map((path) => nameOf(path).normalize()));
+    // They would be one in the archive.
+    if (names.size < paths.length) return tell(t("drive.archiveNames"), true);
+    if (paths.length > ARCHIVED_AT_ONCE) {
+      return tell(tn("drive.archiveMany", ARCHIVED_AT_ONCE), true);
+    }
+    await downloadArchive(paths, `${archiveName(paths)}.zip`);
+  } catch (error) {
+    if (!(error instanceof TooLargeForMemory)) return tellError(error);
+    tell(t("drive.downloadLarge", { limit: bytes(MEMORY_LIMIT) }), true);
+  }
+}
+
+/** As the server would name it. */
+function archiveName(paths: string[]): string {
+  const folders = new Set(paths.map(parentOf));
+  const [only = "/"] = paths.length === 1 ? paths : folders.size === 1 ? folders : [];
+  return nameOf(only) || "files";
 }
 
 /** Undoes the last deletion of this page, once. */

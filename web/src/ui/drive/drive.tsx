@@ -1,30 +1,32 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
-import type { Entry, FileEntry } from "../../api/types";
-import { download, MEMORY_LIMIT, TooLargeForMemory } from "../../app/download";
-import { bytes, plain } from "../../app/format";
+import type { Entry, FileEntry, OnConflict } from "../../api/types";
+import { plain } from "../../app/format";
 import { driveUrl, go } from "../../app/router";
-import { arrivals, refreshAccount, unfinished } from "../../app/services";
+import { arrivals, clipboard, refreshAccount, unfinished } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
-import { isBelow, join, nameOf, parentOf, segments } from "../../paths";
+import { isBelow, nameOf, parentOf } from "../../paths";
 import { Icon, type IconName } from "../parts/icons";
 import type { MenuEntry } from "../parts/menu";
-import { Name } from "../parts/name";
-import { tell, tellError } from "../parts/toast";
-import { moveAll, removeAll } from "./actions";
+import { copyAll, moveAll, removeAll, save } from "./actions";
+import { Crumbs } from "./crumbs";
 import { Details } from "./details";
 import { NewFolder, Rename } from "./dialogs";
 import { Folder } from "./folder";
-import { type Actions, dropInto, List } from "./list";
+import { useKeys } from "./keys";
+import { type Actions, List } from "./list";
 import { Move } from "./move";
 import { Preview } from "./preview";
+import { Search } from "./search";
+import { Taken } from "./taken";
 import { DropZone, UploadButton } from "./upload";
 
 type Open =
   | { what: "new-folder" }
   | { what: "rename" | "details"; entry: Entry }
   | { what: "preview"; entry: FileEntry }
-  | { what: "move"; entries: Entry[] };
+  | { what: "move" | "copy"; entries: Entry[] }
+  | { what: "taken"; paths: string[]; folder: string };
 
 /** A folder, and everything that can be done in it. */
 export function Drive({ path }: { path: string }) {
@@ -47,6 +49,17 @@ export function Drive({ path }: { path: string }) {
   };
   const actions = makeActions(folder, setOpen, changed);
   const close = () => setOpen(undefined);
+  const copy = (paths: string[], to: string, rule: OnConflict = "fail") => {
+    const taken = (paths: string[]) => setOpen({ what: "taken", paths, folder: to });
+    void copyAll(paths, to, rule, { done: changed, taken });
+  };
+  const paste = () => {
+    const pasted = clipboard.value;
+    if (pasted?.how === "copy") return copy(pasted.paths, path);
+    clipboard.value = undefined;
+    if (pasted) void moveAll(pasted.paths, path, changed);
+  };
+  useKeys({ folder, paste });
   const chosen = folder.selected.value.size > 0;
   return (
     <div class="drive">
@@ -56,7 +69,7 @@ export function Drive({ path }: { path: string }) {
         {chosen ? (
           <Selection folder={folder} setOpen={setOpen} remove={actions.remove} />
         ) : (
-          <Tools folder={folder} setOpen={setOpen} changed={changed} />
+          <Tools folder={folder} setOpen={setOpen} changed={changed} paste={paste} />
         )}
       </header>
       <Interrupted />
@@ -64,11 +77,31 @@ export function Drive({ path }: { path: string }) {
       {open?.what === "new-folder" && <NewFolder folder={path} onClose={close} done={changed} />}
       {open?.what === "rename" && <Rename entry={open.entry} onClose={close} done={changed} />}
       {open?.what === "details" && <Details entry={open.entry} onClose={close} />}
-      {open?.what === "move" && (
-        <Move entries={open.entries} from={path} onClose={close} done={changed} />
+      {(open?.what === "move" || open?.what === "copy") && (
+        <Move
+          entries={open.entries}
+          how={open.what}
+          from={path}
+          onClose={close}
+          onChosen={(to) => {
+            const paths = open.entries.map((entry) => entry.path);
+            if (open.what === "copy") copy(paths, to);
+            else void moveAll(paths, to, changed);
+          }}
+        />
+      )}
+      {open?.what === "taken" && (
+        <Taken
+          {...open}
+          onClose={close}
+          decide={(rule) => {
+            close();
+            copy(open.paths, open.folder, rule);
+          }}
+        />
       )}
       {open?.what === "preview" && (
-        <Preview file={open.entry} onClose={close} onDownload={() => save([open.entry])} />
+        <Preview file={open.entry} onClose={close} onDownload={() => void save([open.entry])} />
       )}
     </div>
   );
@@ -88,15 +121,18 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
     entry.kind === "folder"
       ? { icon: "folder", text: t("drive.open"), onSelect: () => open(entry) }
       : { icon: "eye", text: t("drive.preview"), onSelect: () => open(entry) },
-    ...(entry.kind === "file"
-      ? [{ icon: "download", text: t("drive.download"), onSelect: () => save([entry]) } as const]
-      : []),
+    { icon: "download", text: t("drive.download"), onSelect: () => void save([entry]) },
     { icon: "info", text: t("drive.details"), onSelect: () => setOpen({ what: "details", entry }) },
     { icon: "pencil", text: t("drive.rename"), onSelect: () => rename(entry) },
     {
       icon: "move",
       text: t("drive.move"),
       onSelect: () => setOpen({ what: "move", entries: [entry] }),
+    },
+    {
+      icon: "copy",
+      text: t("drive.copy"),
+      onSelect: () => setOpen({ what: "copy", entries: [entry] }),
     },
     { icon: "trash", text: t("drive.delete"), danger: true, onSelect: () => remove([entry]) },
   ];
@@ -105,17 +141,6 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
     void moveAll(paths, to, changed);
   };
   return { open, remove, rename, menu, moveInto };
-}
-
-function save(entries: Entry[]): void {
-  if (entries.some((entry) => entry.kind === "folder")) tell(t("drive.downloadFolders"), true);
-  for (const entry of entries) {
-    if (entry.kind !== "file") continue;
-    download(entry.path, nameOf(entry.path), entry.size).catch((error) => {
-      if (!(error instanceof TooLargeForMemory)) return tellError(error);
-      tell(t("drive.downloadLarge", { limit: bytes(MEMORY_LIMIT) }), true);
-    });
-  }
 }
 
 function Content({ folder, actions }: { folder: Folder; actions: Actions }) {
@@ -160,48 +185,24 @@ function Content({ folder, actions }: { folder: Folder; actions: Actions }) {
   );
 }
 
-function Crumbs({ path, moved }: { path: string; moved(paths: string[], to: string): void }) {
-  const names = segments(path);
-  const crumbs = names.map((name, index) => ({
-    name,
-    path: names.slice(0, index + 1).reduce(join, "/"),
-  }));
-  const last = crumbs.length - 1;
-  return (
-    <nav class="crumbs" aria-label={t("drive.path")}>
-      <ol>
-        <li {...dropInto((paths) => moved(paths, "/"))}>
-          {last < 0 ? <h1>{t("drive.home")}</h1> : <a href="/">{t("drive.home")}</a>}
-        </li>
-        {crumbs.map((crumb, index) => (
-          <li key={crumb.path} {...dropInto((paths) => moved(paths, crumb.path))}>
-            <Icon name="chevron" />
-            {index === last ? (
-              <h1 aria-current="page">
-                <Name name={crumb.name} />
-              </h1>
-            ) : (
-              <a href={driveUrl(crumb.path)}>
-                <Name name={crumb.name} />
-              </a>
-            )}
-          </li>
-        ))}
-      </ol>
-    </nav>
-  );
-}
-
 interface ToolsProps {
   folder: Folder;
   setOpen(open: Open): void;
   changed(): void;
+  paste(): void;
 }
 
-function Tools({ folder, setOpen, changed }: ToolsProps) {
+function Tools({ folder, setOpen, changed, paste }: ToolsProps) {
+  const pasted = clipboard.value?.paths.length ?? 0;
   return (
     <div class="tools">
       <Search folder={folder} />
+      {pasted > 0 && (
+        <button type="button" aria-label={tn("drive.paste", pasted)} onClick={paste}>
+          <Icon name="paste" />
+          <span class="long">{tn("drive.paste", pasted)}</span>
+        </button>
+      )}
       <button
         type="button"
         aria-label={t("drive.newFolder")}
@@ -212,32 +213,6 @@ function Tools({ folder, setOpen, changed }: ToolsProps) {
       </button>
       <UploadButton folder={folder.path} done={changed} />
     </div>
-  );
-}
-
-/** Milliseconds without a key before a search is sent. */
-const TYPING = 250;
-
-function Search({ folder }: { folder: Folder }) {
-  const [text, setText] = useState(folder.search.value);
-  useEffect(() => setText(folder.search.value), [folder]);
-  useEffect(() => {
-    if (text === folder.search.value) return;
-    const timer = setTimeout(() => folder.find(text), TYPING);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return (
-    <search class="search">
-      <Icon name="search" />
-      <input
-        type="search"
-        value={text}
-        maxLength={80}
-        placeholder={t("drive.search")}
-        aria-label={t("drive.search")}
-        onInput={(event) => setText(event.currentTarget.value)}
-      />
-    </search>
   );
 }
 
@@ -274,7 +249,7 @@ function Selection({ folder, setOpen, remove }: SelectionProps) {
         <Icon name="close" />
       </button>
       <span aria-live="polite">{tn("drive.selected", chosen.length)}</span>
-      <Tool icon="download" text={t("drive.download")} run={() => save(chosen)} />
+      <Tool icon="download" text={t("drive.download")} run={() => void save(chosen)} />
       <Tool
         icon="move"
         text={t("drive.move")}
