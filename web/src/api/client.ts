@@ -43,7 +43,6 @@ export interface Page {
   cursor?: string | undefined;
   sort?: SortKey;
   descending?: boolean;
-  search?: string;
   limit?: number;
 }
 
@@ -120,8 +119,18 @@ export class Api {
     if (page.limit) query.set("limit", String(page.limit));
     if (page.sort) query.set("sort", page.sort);
     if (page.descending) query.set("order", "desc");
-    if (page.search) query.set("search", page.search);
     return this.call("GET", `/api/v1/files${encodePath(path)}?${query}`, { signal });
+  }
+
+  /** Entries anywhere below the folder whose names have the text in them, in order of path. */
+  search(
+    path: string,
+    q: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<{ entries: Entry[]; more: boolean }> {
+    const query = new URLSearchParams({ q, path, limit: String(limit) });
+    return this.call("GET", `/api/v1/search?${query}`, { signal });
   }
 
   createFolder(path: string, parents = false): Promise<Entry> {

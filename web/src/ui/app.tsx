@@ -42,7 +42,7 @@ function Page() {
   const at = route.value;
   switch (at.page) {
     case "drive":
-      return <Drive path={at.path} />;
+      return <Drive path={at.path} query={at.query} />;
     case "uploads":
       return <Unfinished />;
     case "trash":

@@ -17,7 +17,7 @@ import { useKeys } from "./keys";
 import { type Actions, List } from "./list";
 import { Move } from "./move";
 import { Preview } from "./preview";
-import { Search } from "./search";
+import { Found, Search } from "./search";
 import { Taken } from "./taken";
 import { DropZone, UploadButton } from "./upload";
 
@@ -29,14 +29,14 @@ type Open =
   | { what: "taken"; paths: string[]; folder: string };
 
 /** A folder, and everything that can be done in it. */
-export function Drive({ path }: { path: string }) {
+export function Drive({ path, query }: { path: string; query: string }) {
   const folder = useMemo(() => new Folder(path), [path]);
   const [open, setOpen] = useState<Open>();
   useEffect(() => {
     document.title = path === "/" ? t("app.title") : `${plain(nameOf(path))} · ${t("app.title")}`;
-    void folder.reload();
     return () => folder.close();
   }, [folder]);
+  useEffect(() => folder.find(query), [folder, query]);
   const arrived = arrivals.value;
   useEffect(() => {
     const here = (item: string) => parentOf(item) === path || isBelow(item, path);
@@ -69,10 +69,11 @@ export function Drive({ path }: { path: string }) {
         {chosen ? (
           <Selection folder={folder} setOpen={setOpen} remove={actions.remove} />
         ) : (
-          <Tools folder={folder} setOpen={setOpen} changed={changed} paste={paste} />
+          <Tools folder={folder} setOpen={setOpen} changed={changed} paste={paste} query={query} />
         )}
       </header>
       <Interrupted />
+      {query !== "" && folder.error.value === undefined && <Found folder={folder} />}
       <Content folder={folder} actions={actions} />
       {open?.what === "new-folder" && <NewFolder folder={path} onClose={close} done={changed} />}
       {open?.what === "rename" && <Rename entry={open.entry} onClose={close} done={changed} />}
@@ -117,10 +118,14 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
     void removeAll(entries, changed);
   };
   const rename = (entry: Entry) => setOpen({ what: "rename", entry });
+  const show = (entry: Entry) => go(driveUrl(parentOf(entry.path)));
   const menu = (entry: Entry): MenuEntry[] => [
     entry.kind === "folder"
       ? { icon: "folder", text: t("drive.open"), onSelect: () => open(entry) }
       : { icon: "eye", text: t("drive.preview"), onSelect: () => open(entry) },
+    ...(folder.search.value === ""
+      ? []
+      : [{ icon: "folder", text: t("search.show"), onSelect: () => show(entry) } as const]),
     { icon: "download", text: t("drive.download"), onSelect: () => void save([entry]) },
     { icon: "info", text: t("drive.details"), onSelect: () => setOpen({ what: "details", entry }) },
     { icon: "pencil", text: t("drive.rename"), onSelect: () => rename(entry) },
@@ -149,7 +154,7 @@ function Content({ folder, actions }: { folder: Folder; actions: Actions }) {
     return (
       <div class="blank">
         <Icon name="alert" />
-        <h2>{t("drive.loadFailed")}</h2>
+        <h2>{t(search ? "search.failed" : "drive.loadFailed")}</h2>
         <p class="muted">{wordsFor(folder.error.value)}</p>
         <div class="row-of-buttons">
           <button type="button" onClick={() => void folder.reload()}>
@@ -190,13 +195,14 @@ interface ToolsProps {
   setOpen(open: Open): void;
   changed(): void;
   paste(): void;
+  query: string;
 }
 
-function Tools({ folder, setOpen, changed, paste }: ToolsProps) {
+function Tools({ folder, setOpen, changed, paste, query }: ToolsProps) {
   const pasted = clipboard.value?.paths.length ?? 0;
   return (
     <div class="tools">
-      <Search folder={folder} />
+      <Search path={folder.path} query={query} />
       {pasted > 0 && (
         <button type="button" aria-label={tn("drive.paste", pasted)} onClick={paste}>
           <Icon name="paste" />
