@@ -13,6 +13,7 @@ import type {
   Entry,
   FileEntry,
   Listing,
+  Login,
   OnConflict,
   Restore,
   Scope,
@@ -86,6 +87,15 @@ export class Api {
 
   revokeToken(id: string): Promise<void> {
     return this.call("DELETE", `/api/v1/tokens/${encodeURIComponent(id)}`);
+  }
+
+  /** Last used first. */
+  sessions(): Promise<{ sessions: Login[] }> {
+    return this.call("GET", "/api/v1/sessions");
+  }
+
+  endSession(id: string): Promise<void> {
+    return this.call("DELETE", `/api/v1/sessions/${encodeURIComponent(id)}`);
   }
 
   /**

@@ -32,6 +32,18 @@ export interface Account {
   created_at: string;
 }
 
+/** A login that has not ended. */
+export interface Login {
+  id: string;
+  /** `User-Agent`; may be empty. */
+  client: string;
+  created_at: string;
+  last_used_at: string;
+  expires_at: string;
+  /** It is the one that asks. */
+  current: boolean;
+}
+
 export type Scope = "full" | "upload" | "read";
 
 export interface ApiToken {

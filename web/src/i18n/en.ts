@@ -287,6 +287,18 @@ export const en = {
   "account.busy":
     "Uploads are under way. They stop if you sign out; you can go on with them later.",
 
+  "sessions.title": "Signed in",
+  "sessions.intro": "Browsers and programs that are signed in to this account, last used first.",
+  "sessions.client": "{browser} on {system}",
+  "sessions.unknown": "Unknown program",
+  "sessions.current": "This one",
+  "sessions.used": "Used {date}",
+  "sessions.since": "signed in {date}",
+  "sessions.until": "Ends {date} unless it is used before",
+  "sessions.end": "Sign out",
+  "sessions.endName": "Sign out {client}",
+  "sessions.ended": "{client} is signed out",
+
   "tokens.title": "API tokens",
   "tokens.intro":
     "For programs: a token takes the place of your password, can do only what its scope allows, and can be revoked by itself.",

@@ -284,6 +284,18 @@ export const zh: Record<Key, string> = {
     "您仅在此浏览器中退出了登录：未能通知服务器。请登录后重试以结束其他会话。",
   "account.busy": "正在上传。退出登录会停止上传；之后可以继续。",
 
+  "sessions.title": "已登录",
+  "sessions.intro": "已登录此账户的浏览器和程序，最近使用的在前。",
+  "sessions.client": "{system} 上的 {browser}",
+  "sessions.unknown": "未知程序",
+  "sessions.current": "当前会话",
+  "sessions.used": "使用于 {date}",
+  "sessions.since": "登录于 {date}",
+  "sessions.until": "若不再使用，将于 {date} 结束",
+  "sessions.end": "退出登录",
+  "sessions.endName": "退出 {client} 的登录",
+  "sessions.ended": "{client} 已退出登录",
+
   "tokens.title": "API 令牌",
   "tokens.intro": "供程序使用：令牌代替密码，只能执行其权限范围内的操作，并可单独撤销。",
   "tokens.none": "还没有令牌。",

@@ -8,6 +8,7 @@ import { wordsFor } from "../../app/words";
 import { LANGUAGES, type Language, language, setLanguage, t } from "../../i18n";
 import { Field } from "../parts/field";
 import { tell, tellError } from "../parts/toast";
+import { Sessions } from "./sessions";
 import { Tokens } from "./tokens";
 
 export function Account() {
@@ -22,6 +23,7 @@ export function Account() {
       <Look />
       <Password />
       <Tokens />
+      <Sessions />
       <Leave />
     </div>
   );
