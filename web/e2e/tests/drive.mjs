@@ -32,7 +32,7 @@ export async function renameMoveAndDelete({ browser, url, username }) {
 
   await page.getByRole("checkbox", { name: "Select all" }).check();
   await page.getByRole("toolbar").getByRole("button", { name: "Delete" }).click();
-  await page.getByText("3 items are in the trash").waitFor();
+  await page.getByText("2 items are in the trash").waitFor();
   await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
   return page;
 }

@@ -261,6 +261,11 @@ function Selection({ folder, setOpen, remove }: SelectionProps) {
         text={t("drive.move")}
         run={() => setOpen({ what: "move", entries: chosen })}
       />
+      <Tool
+        icon="copy"
+        text={t("drive.copy")}
+        run={() => setOpen({ what: "copy", entries: chosen })}
+      />
       <Tool icon="trash" text={t("drive.delete")} danger run={() => remove(chosen)} />
     </div>
   );
