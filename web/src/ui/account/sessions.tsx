@@ -80,11 +80,11 @@ function Row({ session, end }: { session: Login; end(): void }) {
           {isRaw ? <Name name={session.client} /> : <span title={session.client}>{name}</span>}
           {session.current && <strong class="tag">{t("sessions.current")}</strong>}
         </span>
-        <p class="muted" title={fullDate(session.last_used_at)}>
+        <p class="muted wrap" title={fullDate(session.last_used_at)}>
           {t("sessions.used", { date: date(session.last_used_at) })} ·{" "}
           {t("sessions.since", { date: day(session.created_at) })}
         </p>
-        <p class="muted">{t("sessions.until", { date: day(session.expires_at) })}</p>
+        <p class="muted wrap">{t("sessions.until", { date: day(session.expires_at) })}</p>
       </div>
       {!session.current && (
         <button

@@ -4,7 +4,7 @@ import type { Change, Entry, OnConflict } from "../../api/types";
 import { download, downloadArchive, MEMORY_LIMIT, TooLargeForMemory } from "../../app/download";
 import { bytes, plain } from "../../app/format";
 import { go } from "../../app/router";
-import { api } from "../../app/services";
+import { api, arrivals } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
 import { join, nameOf, outermost, parentOf } from "../../paths";
@@ -162,6 +162,9 @@ async function putBack(gone: Entry[], done: () => void): Promise<void> {
     const show = { text: t("trash.open"), run: () => go("/trash") };
     tell(`${tn("delete.stays", failed)} ${wordsFor(problem)}`, true, show);
   }
+  // Another page may be shown by now.
+  const paths = gone.map((entry) => entry.path);
+  arrivals.value = { count: arrivals.value.count + 1, paths };
   done();
 }
 

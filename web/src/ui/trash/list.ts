@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Trashed } from "../../api/types";
-import { api } from "../../app/services";
+import { api, arrivals } from "../../app/services";
 
 /** The trash as far as it was looked through, last deleted first. */
 export function useTrash() {
@@ -30,10 +30,12 @@ export function useTrash() {
     }
   };
   const load = () => page(undefined, []);
+  // Something may have been put back from here, or by undoing its deletion.
+  const arrived = arrivals.value;
   useEffect(() => {
     void load();
     return () => request.current?.abort();
-  }, []);
+  }, [arrived]);
   return {
     entries,
     loading,

@@ -7,6 +7,7 @@ import { api, refreshAccount } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t } from "../../i18n";
 import { join, nameOf, parentOf } from "../../paths";
+import { folderName } from "../drive/actions";
 import { Confirm, Dialog } from "../parts/dialog";
 import { Icon } from "../parts/icons";
 import { Name } from "../parts/name";
@@ -47,7 +48,7 @@ export function Trash() {
     try {
       const { path } = await api.restore(entry.id, how);
       const folder = parentOf(path);
-      const [name, to] = [plain(nameOf(path)), plain(nameOf(folder)) || t("drive.home")];
+      const [name, to] = [plain(nameOf(path)), folderName(folder)];
       const show = { text: t("trash.show"), run: () => go(driveUrl(folder)) };
       tell(t("trash.restored", { name, folder: to }), false, show);
       left(entry);
@@ -163,16 +164,17 @@ function Row(props: { entry: Trashed; restore(): void; remove(): void }) {
   const { entry } = props;
   const name = plain(entry.name);
   const folder = entry.kind === "folder";
+  const place = parentOf(entry.path);
   return (
     <li class="card upload-card">
       <Icon name={folder ? "folder" : "file"} class={folder ? "folder" : ""} />
       <div class="upload-text">
         <Name name={entry.name} />
         <p class="muted">
-          <Name name={parentOf(entry.path)} />
+          {place === "/" ? t("drive.home") : <Name name={place} />}
           {!folder && ` · ${bytes(entry.size)}`}
         </p>
-        <p class="muted" title={fullDate(entry.deleted_at)}>
+        <p class="muted wrap" title={fullDate(entry.deleted_at)}>
           {t("trash.deleted", { date: date(entry.deleted_at) })} ·{" "}
           {t("trash.expires", { date: day(entry.expires_at) })}
         </p>
@@ -213,7 +215,7 @@ function Obstacle({ entry, taken, restore, onClose }: ObstacleProps) {
   const how: Restore = taken
     ? { on_conflict: "rename" }
     : { path: join("/", entry.name), on_conflict: "rename" };
-  const values = { name: plain(entry.name), folder: plain(parentOf(entry.path)) };
+  const values = { name: plain(entry.name), folder: folderName(parentOf(entry.path)) };
   const buttons = (
     <>
       <button type="button" onClick={onClose}>
