@@ -3,19 +3,20 @@
 use std::{
     num::NonZeroU32,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
-use cloudstore_service::{Kind, Problem, Result, cache::Generations, settings::Settings};
-use tokio::time::Instant;
+use cloudstore_service::{
+    Kind, Problem, Result,
+    bucket::{Bucket, whole_seconds},
+    cache::Generations,
+    settings::Settings,
+};
 
 /// Usernames in each of the two generations of the memory. Pushing one out takes as many logins,
 /// and hashing so many passwords takes longer than the minute after which it is forgotten anyway.
 const REMEMBERED: usize = 16_384;
-const MINUTE: Duration = Duration::from_secs(60);
 
-/// A bucket of attempts for each name, of an account or of a share; it holds a minute's worth and
-/// refills steadily.
+/// A bucket of attempts for each name, of an account or of a share.
 pub(crate) struct Attempts {
     /// Unless the operator has set something else for now.
     per_minute: u32,
@@ -23,12 +24,6 @@ pub(crate) struct Attempts {
     /// What there were too many of.
     detail: &'static str,
     buckets: Mutex<Generations<String, Bucket>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    attempts: f64,
-    at: Instant,
 }
 
 impl Attempts {
@@ -47,38 +42,23 @@ impl Attempts {
     /// # Errors
     /// 429 `rate-limited`, saying when the next attempt is free.
     pub(crate) fn take(&self, username: &str) -> Result<()> {
-        self.change(username, |bucket, per_second| {
-            if bucket.attempts < 1.0 {
-                let wait = Duration::from_secs_f64((1.0 - bucket.attempts) / per_second);
-                let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
-                return Err(Problem::new(Kind::RateLimited, self.detail).retry_after(seconds));
-            }
-            bucket.attempts -= 1.0;
-            Ok(())
+        self.change(username, Bucket::take).map_err(|wait| {
+            Problem::new(Kind::RateLimited, self.detail).retry_after(whole_seconds(wait))
         })
     }
 
     /// It was no wrong guess: gives the attempt back.
     pub(crate) fn give_back(&self, username: &str) {
-        self.change(username, |bucket, _| bucket.attempts += 1.0);
+        self.change(username, Bucket::give_back);
     }
 
-    fn change<T>(&self, username: &str, change: impl FnOnce(&mut Bucket, f64) -> T) -> T {
+    fn change<T>(&self, username: &str, change: impl FnOnce(&mut Bucket, u32) -> T) -> T {
         let key = username.to_ascii_lowercase();
-        let full = f64::from(self.settings.login_per_minute(self.per_minute));
-        let per_second = full / MINUTE.as_secs_f64();
-        let now = Instant::now();
+        let per_minute = self.settings.login_per_minute(self.per_minute);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bucket = buckets.get(&key).unwrap_or(Bucket {
-            attempts: full,
-            at: now,
-        });
-        let refilled = now.duration_since(bucket.at).as_secs_f64() * per_second;
-        bucket = Bucket {
-            attempts: (bucket.attempts + refilled).min(full),
-            at: now,
-        };
-        let result = change(&mut bucket, per_second);
+        let bucket = buckets.get(&key);
+        let mut bucket = bucket.unwrap_or_else(|| Bucket::full(per_minute));
+        let result = change(&mut bucket, per_minute);
         buckets.insert(key, bucket);
         result
     }
@@ -86,6 +66,8 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn attempts() -> Attempts {

@@ -20,7 +20,7 @@ use cloudstore_service::{
     Problem, Result,
     auth::{Access, Credential, Login, SHARE_TICKET, User, Verifier},
     json::Json,
-    listener::PublicOrigin,
+    listener::{ClientAddress, PublicOrigin},
     path::Path,
 };
 
@@ -262,11 +262,12 @@ async fn revoke_share(
 /// ours; it goes to this share only, and no script sees it.
 async fn unlock_share(
     State(app): State<App>,
+    client: ClientAddress,
     PublicOrigin(origin): PublicOrigin,
     Path(token): Path<String>,
     Json(body): Json<UnlockShare>,
 ) -> Result<([(HeaderName, String); 1], Private<UnlockedShare>)> {
-    let unlocked = app.shares.unlock(&token, body).await?;
+    let unlocked = app.shares.unlock(client, &token, body).await?;
     let UnlockedShare { ticket, expires_in } = &unlocked;
     let secure = if origin.starts_with("https:") {
         "; Secure"

@@ -15,7 +15,9 @@ use cloudstore_proto::{
 use cloudstore_service::{
     Kind, Problem, Result,
     auth::{SHARE_TICKET_TTL, ShareToken},
+    guesses::Guesses,
     json::invalid_fields,
+    listener::ClientAddress,
     rpc::{Channel, deadline},
 };
 use uuid::Uuid;
@@ -34,6 +36,7 @@ pub(crate) struct Shares {
     store: ShareStoreClient<Channel>,
     passwords: Passwords,
     attempts: Attempts,
+    guesses: Guesses,
     signer: Signer,
 }
 
@@ -49,6 +52,7 @@ impl Shares {
             store: ShareStoreClient::new(channel),
             passwords,
             attempts,
+            guesses: Guesses::default(),
             signer,
         }
     }
@@ -84,6 +88,7 @@ impl Shares {
             max_downloads: i64::try_from(new.max_downloads.unwrap_or_default())
                 .map_err(Problem::internal)?,
             max_shares: MAX_SHARES,
+            uploads: new.uploads,
         };
         let mut store = self.store.clone();
         let created = store.create_share(deadline(request)).await?.into_inner();
@@ -139,11 +144,13 @@ impl Shares {
     /// `rate-limited`, `overloaded`.
     pub(crate) async fn unlock(
         &self,
+        client: ClientAddress,
         token: &str,
         unlock: http::UnlockShare,
     ) -> Result<http::UnlockedShare> {
         let token = ShareToken::parse(token).ok_or_else(not_found)?;
-        let (id, password_hash) = self.find(&token).await?;
+        let found = self.guesses.look_up(client, &token, self.find(&token));
+        let (id, password_hash) = found.await?;
         if !password_hash.is_empty() {
             let name = id.to_string();
             self.attempts.take(&name)?;
@@ -205,7 +212,10 @@ fn check(new: &http::CreateShare) -> Result<()> {
         ),
         (
             "max_downloads",
-            beyond(new.max_downloads, DOWNLOADS).then_some("must be 1 to 1000000000"),
+            beyond(new.max_downloads, DOWNLOADS)
+                .then_some("must be 1 to 1000000000")
+                .or((new.uploads && new.max_downloads.is_some())
+                    .then_some("nothing is downloaded from a share that collects uploads")),
         ),
     ];
     let mut errors = errors
@@ -234,6 +244,7 @@ mod tests {
                 expires_in,
                 password: password.map(str::to_owned),
                 max_downloads,
+                uploads: false,
             };
             check(&new).err().map(|problem| {
                 let errors = problem.extension("errors").unwrap().as_object().unwrap();
@@ -252,5 +263,18 @@ mod tests {
         }
         let all = wrong(Some("short"), Some(0), Some(0)).unwrap();
         assert_eq!(all, "expires_in max_downloads password");
+        let collects = http::CreateShare {
+            path: "/a".to_owned(),
+            expires_in: None,
+            password: None,
+            max_downloads: Some(1),
+            uploads: true,
+        };
+        assert!(check(&collects).is_err());
+        let unlimited = http::CreateShare {
+            max_downloads: None,
+            ..collects
+        };
+        assert!(check(&unlimited).is_ok());
     }
 }

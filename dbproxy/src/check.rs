@@ -333,6 +333,9 @@ checks! {
         if r.max_downloads < 0 {
             return Err(malformed("fewer than no downloads".to_owned()));
         }
+        if r.uploads && r.max_downloads > 0 {
+            return Err(malformed("a limit of downloads where there are none".to_owned()));
+        }
         if r.lifetime_ms == 0 { Ok(()) } else { duration("the lifetime", r.lifetime_ms) }
     };
     ListSharesRequest |r| id(&r.account_id);

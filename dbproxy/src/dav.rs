@@ -21,6 +21,9 @@ pub const MAX_PROPERTIES: usize = 100;
 pub const MAX_PROPERTY_BYTES: usize = 32 << 10;
 /// Entries that one call copies: it is one transaction, and others of the account wait for it.
 pub const MAX_COPIED: usize = 10_000;
+/// Bytes of the properties that one call copies, with their names. No quota counts them, and with
+/// [`MAX_PROPERTY_BYTES`] for each of [`MAX_COPIED`] entries one call would write 312 MiB.
+pub const MAX_COPIED_PROPERTY_BYTES: usize = 16 << 20;
 
 /// How much of what is at a path a change concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +177,21 @@ pub fn check_copied(entries: usize) -> Result<()> {
         return Ok(());
     }
     let detail = format!("more than {MAX_COPIED} entries in one copy: copy its folders one by one");
+    Err(Problem::new(Kind::LimitReached, detail))
+}
+
+/// Refuses to copy more bytes of properties than one call does.
+///
+/// # Errors
+/// `LimitReached`.
+pub fn check_copied_properties(bytes: i64) -> Result<()> {
+    if usize::try_from(bytes).is_ok_and(|bytes| bytes <= MAX_COPIED_PROPERTY_BYTES) {
+        return Ok(());
+    }
+    let detail = format!(
+        "more than {MAX_COPIED_PROPERTY_BYTES} bytes of WebDAV properties in one copy: copy its folders \
+        one by one"
+    );
     Err(Problem::new(Kind::LimitReached, detail))
 }
 

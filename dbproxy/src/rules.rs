@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cloudstore_proto::{
     file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, SearchResponse, precondition},
     path,
+    share::Share,
     upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
 use cloudstore_service::{Kind, Problem, Result};
@@ -152,6 +153,17 @@ pub fn no_download(is_there: bool) -> Problem {
     }
 }
 
+/// What a share shows below its top: nothing, if it collects uploads.
+///
+/// # Errors
+/// `NotFound` then.
+pub fn check_shown(share: &Share, path: &str) -> Result<()> {
+    if share.uploads && path != "/" {
+        return Err(not_found("entry"));
+    }
+    Ok(())
+}
+
 /// `NotAFolder` for a file.
 ///
 /// # Errors
@@ -241,6 +253,26 @@ pub fn renamed(path: &str, name: Option<String>) -> Result<String> {
     let renamed = name.map(|name| path::join(path::parent(path), &name));
     let fits = renamed.filter(|path| path.len() <= path::MAX_PATH_BYTES);
     fits.ok_or_else(name_conflict)
+}
+
+/// Bytes that names below a folder may have together, slashes included, so that none of their paths
+/// gets too long at its new place. `None` when there is nothing to look at: what fitted before fits
+/// where the way is not longer, and a file holds nothing.
+#[must_use]
+pub fn room_below(entry: &Entry, to: &str) -> Option<i64> {
+    let may_grow = entry.kind() == EntryKind::Folder && to.len() > entry.path.len();
+    let room = path::MAX_PATH_BYTES.saturating_sub(to.len());
+    may_grow.then(|| i64::try_from(room).unwrap_or(i64::MAX))
+}
+
+/// Something in the folder has a longer way than there is room for.
+#[must_use]
+pub fn too_long_below() -> Problem {
+    let detail = format!(
+        "something in the folder would get a path of more than {} bytes",
+        path::MAX_PATH_BYTES
+    );
+    Problem::new(Kind::InvalidPath, detail)
 }
 
 /// Where an entry of the trash comes back.

@@ -84,17 +84,20 @@ pub trait Store: Send + Sync {
     /// `NotAFolder` when something on the way is a file.
     async fn create_folder(&self, request: CreateFolderRequest) -> Result<Entry>;
     /// `NotFound` when the new parent is not there, `NameConflict` when the new name is taken,
-    /// `InvalidPath` for moving a folder into itself, and for replacing an entry by one below it.
+    /// `InvalidPath` for moving a folder into itself, for replacing an entry by one below it, and when
+    /// something in the folder would get too long a path. Takes as long as it takes to look at
+    /// everything in the folder if its own path gets longer.
     async fn move_entry(&self, request: MoveRequest) -> Result<Entry>;
-    /// Fails as [`Store::move_entry`] does, and with `QuotaExceeded`. Repeating a call answers the copy
-    /// that was made, if it is still there.
+    /// Fails as [`Store::move_entry`] does, and with `QuotaExceeded` and `LimitReached`. Repeating a call
+    /// answers the copy that was made, if it is still there.
     async fn copy(&self, request: CopyRequest) -> Result<Entry>;
     /// Deletes a file, or a folder with everything below it, in constant time.
     async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse>;
     /// What can be restored now.
     async fn list_trash(&self, request: ListTrashRequest) -> Result<ListTrashResponse>;
     /// With its properties, and its shares open again. `NotFound` for what is not in the trash,
-    /// `NameConflict` when the name is taken, `NotAFolder` when something on the way is a file.
+    /// `NameConflict` when the name is taken, `NotAFolder` when something on the way is a file,
+    /// `InvalidPath` as for [`Store::move_entry`].
     async fn restore(&self, request: RestoreRequest) -> Result<Entry>;
     /// Call again while the answer says `more`. `NotFound` for an id that is not in the trash.
     async fn empty_trash(&self, request: EmptyTrashRequest) -> Result<EmptyTrashResponse>;

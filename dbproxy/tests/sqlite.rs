@@ -39,9 +39,9 @@ macro_rules! topics {
 
 topics! {
     accounts sessions session_lists keys api_tokens token_bounds
-    files folders listings searches search_limits changes
-    copies renaming replacing large_copies locks locked_changes many_locks properties
-    shares shared_entries downloads
+    files folders listings searches search_limits changes deep_trees long_paths
+    copies renaming replacing large_copies locks locked_changes many_locks properties copied_properties
+    shares shared_entries upload_links downloads
     trash restoring emptying trashed_shares
     uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls

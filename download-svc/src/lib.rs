@@ -191,7 +191,7 @@ pub fn router(
         .route("/api/v1/trash/{id}/restore", post(trash_api::restore))
         // Shares, for everybody; they are made and unlocked at account-svc. The first is the address that
         // is given away.
-        .route("/s/{token}", get(shares_api::read))
+        .route("/s/{token}", get(shares_api::visit))
         .route("/api/v1/public/shares/{token}", get(shares_api::read))
         .route(&shared("/files/{*path}"), get(shares_api::read))
         .route(&shared("/content"), get(shares_api::content))

@@ -6,7 +6,7 @@
 //! [`ALLOWANCE`] times the content in all its requests: enough to go on after interruptions and to seek,
 //! and no way to hand out more than that.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -20,8 +20,12 @@ use cloudstore_proto::{
 use cloudstore_service::{
     Kind, Problem, Result,
     auth::ShareToken,
+    context,
+    guesses::Guesses,
+    listener::ClientAddress,
     rpc::{Channel, deadline},
 };
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
@@ -34,21 +38,44 @@ pub(crate) const TICKET_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a download may carry its content, parts of it counted as such: ten interruptions at even
 /// distances, after each of which a client asks for all the rest, make 5.5 times.
 const ALLOWANCE: i64 = 8;
+/// Downloads of shares without a limit that are being counted at a time. Nobody waits for that, so a
+/// dbproxy that is slow or away must not make more and more of them; each is one small call.
+const MAX_COUNTS: usize = 64;
 
 /// Calls of dbproxy's store of shares.
 #[derive(Clone)]
 pub(crate) struct Shares {
     client: ShareStoreClient<Channel>,
+    counts: Arc<Semaphore>,
+    guesses: Arc<Guesses>,
 }
 
 impl Shares {
     /// Over a channel to dbproxy.
     pub(crate) fn new(channel: Channel) -> Self {
         let client = ShareStoreClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { client }
+        let counts = Arc::new(Semaphore::new(MAX_COUNTS));
+        Self {
+            client,
+            counts,
+            guesses: Arc::default(),
+        }
     }
 
-    /// The share with a token, and what is at a path below it.
+    /// The share with a token that a client shows, and what is shared.
+    ///
+    /// # Errors
+    /// As [`Shares::find`], and `rate-limited` for who makes tokens up.
+    pub(crate) async fn open(
+        &self,
+        client: ClientAddress,
+        token: &ShareToken,
+    ) -> Result<(Share, file::Entry)> {
+        let found = self.guesses.look_up(client, token, self.find(token, "/"));
+        found.await
+    }
+
+    /// The share with a token that was shown to open something, and what is at a path below it.
     ///
     /// # Errors
     /// `not-found` for everything that is not there, without telling why.
@@ -103,9 +130,11 @@ impl Shares {
 
     /// Counts what is about to be sent, if it counts. With a ticket when the client may go on with it.
     ///
+    /// Nothing depends on the number of a share without a limit: nobody waits for it, and it may be too
+    /// small.
+    ///
     /// # Errors
-    /// `share-exhausted`, `not-found`; `unavailable` for shares with a limit only: the others do not
-    /// wait for a number that nobody depends on.
+    /// `share-exhausted`, `not-found`, `unavailable`: for shares with a limit only.
     pub(crate) async fn begin(
         &self,
         share: &Share,
@@ -129,16 +158,37 @@ impl Shares {
             allowance: blob.size.saturating_mul(ALLOWANCE),
             lifetime_ms: i64::try_from(TICKET_TTL.as_millis()).map_err(Problem::internal)?,
         };
-        let begun = self.client.clone().begin_download(deadline(request)).await;
-        match begun.map_err(|status| hidden(status.into())) {
-            Ok(begun) => Ok((is_limited && begun.into_inner().counted).then_some(ticket)),
-            Err(problem) if !is_limited && problem.kind() == Kind::Unavailable => {
-                tracing::warn!(%problem, "a download of a share was not counted");
-                Ok(None)
-            }
-            Err(problem) => Err(problem),
+        if !is_limited {
+            self.count_behind(request);
+            return Ok(None);
         }
+        let begun = self.client.clone().begin_download(deadline(request)).await;
+        let begun = begun.map_err(|status| hidden(status.into()))?;
+        Ok(begun.into_inner().counted.then_some(ticket))
     }
+
+    /// Counts while the answer is already on its way, or not at all when too many wait for that.
+    fn count_behind(&self, request: BeginDownloadRequest) {
+        let Ok(place) = self.counts.clone().try_acquire_owned() else {
+            not_counted("full");
+            return;
+        };
+        let mut client = self.client.clone();
+        context::spawn(async move {
+            if let Err(status) = client.begin_download(deadline(request)).await {
+                let problem = Problem::from(status);
+                tracing::warn!(%problem, "a download of a share was not counted");
+                not_counted("failed");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// A download of a share without a limit is in no number.
+fn not_counted(reason: &'static str) {
+    metrics::counter!("cloudstore_share_downloads_not_counted_total", "reason" => reason)
+        .increment(1);
 }
 
 /// One answer for tokens that never were, for those that ended, and for paths that are not there.
@@ -205,7 +255,29 @@ impl DownloadTicket {
 
 #[cfg(test)]
 mod tests {
+    use cloudstore_service::rpc;
+
     use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_number_that_nothing_depends_on() {
+        // Nobody answers, and nothing ends: the other side is kept.
+        let (channel, _incoming) = rpc::in_memory();
+        let shares = Shares::new(channel);
+        let share = Share::default();
+        let sent = Sent {
+            from_start: true,
+            bytes: 1,
+        };
+        // More than are counted at a time: these are dropped, and do not wait either.
+        for _ in 0..MAX_COUNTS + 10 {
+            let entry = file::Entry::default();
+            let begin = shares.begin(&share, &entry, &sent, None);
+            let begun = tokio::time::timeout(Duration::from_secs(1), begin).await;
+            assert_eq!(begun.expect("an answer at once").unwrap(), None);
+        }
+        assert_eq!(shares.counts.available_permits(), 0);
+    }
 
     #[test]
     fn tickets_round_trip() {

@@ -194,6 +194,7 @@ pub fn share(share: &share::Share) -> shares::Share {
         max_downloads: optional(share.max_downloads, unsigned),
         downloads: unsigned(share.downloads),
         has_password: share.has_password,
+        uploads: share.uploads,
     }
 }
 
@@ -205,6 +206,7 @@ pub fn public_share(share: &share::Share) -> shares::PublicShare {
         needs_password: share.has_password,
         expires_at: optional(share.expires_at_ms, rfc3339),
         downloads_left: optional(share.max_downloads, left),
+        uploads: share.uploads,
         entry: None,
         entries: None,
         next_cursor: None,

@@ -9,7 +9,8 @@ use unicode_normalization::UnicodeNormalization as _;
 pub const MAX_SEGMENT_BYTES: usize = 255;
 /// Bytes of a whole path, as `PATH_MAX` on Linux.
 pub const MAX_PATH_BYTES: usize = 4_096;
-/// Names in the path of a new entry. A moved folder may hang deeper and stays reachable.
+/// Names in the path of a new entry. What is in a moved folder may hang deeper and stays reachable: the
+/// whole path is never longer than [`MAX_PATH_BYTES`].
 pub const MAX_DEPTH: usize = 64;
 
 /// Why a path was refused.

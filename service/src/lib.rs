@@ -6,10 +6,12 @@
 
 pub mod auth;
 mod body;
+pub mod bucket;
 pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod guesses;
 pub mod health;
 pub mod http;
 mod interim;

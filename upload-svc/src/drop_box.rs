@@ -3,7 +3,7 @@
 //! and is told of no upload but its own: there the unguessable address of an upload is all that
 //! leads to it. The account's quota bounds what strangers can fill.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::{FromRef, FromRequestParts, OriginalUri};
 use cloudstore_proto::account::{
@@ -16,6 +16,8 @@ use cloudstore_service::{
 };
 use http::{header, request::Parts};
 use uuid::Uuid;
+
+use crate::links::Links;
 
 /// Where strangers may send to.
 const BELOW: &str = "/files/";
@@ -63,15 +65,26 @@ impl DropBox {
     }
 }
 
-/// Who sends content to `/files/`: an [`Uploader`], or anybody where there is a drop box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is looked at to tell who may send content to `/files/`.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    pub(crate) verifier: Verifier,
+    pub(crate) drop_box: Option<DropBox>,
+    pub(crate) links: Links,
+}
+
+/// Who sends content to `/files/`: an [`Uploader`], somebody with an upload link, or anybody where there
+/// is a drop box.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Depositor {
     /// The account that gets the content.
     pub(crate) account_id: Uuid,
     /// It may put new content in the place of old one.
     pub(crate) may_replace: bool,
-    /// It has shown no credentials: it may see of the account what it sends, and nothing else.
+    /// It has shown nothing that the account has: it may see of it what it sends, and nothing else.
     pub(crate) is_anonymous: bool,
+    /// Normalised; where its files go.
+    pub(crate) folder: Arc<str>,
 }
 
 impl Depositor {
@@ -88,28 +101,35 @@ impl Depositor {
     /// shows some means to be somebody.
     ///
     /// # Errors
-    /// As for [`Uploader`].
-    pub(crate) async fn of(
-        parts: &mut Parts,
-        verifier: &Verifier,
-        drop_box: Option<DropBox>,
-    ) -> Result<Self> {
-        if let Some(DropBox { account, .. }) = drop_box
-            && is_below(parts)
-            && !parts.headers.contains_key(header::AUTHORIZATION)
+    /// As for [`Uploader`], and as [`Links::shown`].
+    pub(crate) async fn of(parts: &mut Parts, admission: &Admission) -> Result<Self> {
+        if is_below(parts)
+            && let Some(stranger) = Self::stranger(parts, admission).await?
         {
-            return Ok(Self {
-                account_id: account,
-                may_replace: false,
-                is_anonymous: true,
-            });
+            return Ok(stranger);
         }
-        let uploader = Uploader::from_request_parts(parts, verifier).await?;
+        let uploader = Uploader::from_request_parts(parts, &admission.verifier).await?;
         Ok(Self {
             account_id: uploader.account_id,
             may_replace: uploader.may_replace,
             is_anonymous: false,
+            folder: "/".into(),
         })
+    }
+
+    async fn stranger(parts: &Parts, admission: &Admission) -> Result<Option<Self>> {
+        let stranger = |account_id, folder| Self {
+            account_id,
+            may_replace: false,
+            is_anonymous: true,
+            folder,
+        };
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            let drop_box = admission.drop_box;
+            return Ok(drop_box.map(|DropBox { account, .. }| stranger(account, "/".into())));
+        }
+        let link = admission.links.shown(parts, &admission.verifier).await?;
+        Ok(link.map(|link| stranger(link.account, link.folder.clone())))
     }
 }
 
@@ -122,15 +142,13 @@ fn is_below(parts: &Parts) -> bool {
 
 impl<S> FromRequestParts<S> for Depositor
 where
-    Verifier: FromRef<S>,
-    Option<DropBox>: FromRef<S>,
+    Admission: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let (verifier, drop_box) = (Verifier::from_ref(state), Option::from_ref(state));
-        Self::of(parts, &verifier, drop_box).await
+        Self::of(parts, &Admission::from_ref(state)).await
     }
 }
 
@@ -148,8 +166,7 @@ mod tests {
 
     #[derive(Clone, FromRef)]
     struct App {
-        verifier: Verifier,
-        drop_box: Option<DropBox>,
+        admission: Admission,
     }
 
     /// Metadata with two accounts.
@@ -227,11 +244,15 @@ mod tests {
         let inner = Router::new()
             .route("/", any(answer))
             .route("/{*rest}", any(answer));
-        let verifier = site.verifier.clone();
+        let admission = Admission {
+            verifier: site.verifier.clone(),
+            drop_box,
+            links: Links::new(site.channel.clone()),
+        };
         let app = Router::new()
             .nest("/files/", inner.clone())
             .nest("/api/", inner)
-            .with_state(App { verifier, drop_box });
+            .with_state(App { admission });
         let mut request = Request::post(path);
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);

@@ -10,6 +10,7 @@ mod drop_box;
 pub mod engine;
 mod forward;
 mod limit;
+mod links;
 mod options;
 mod peers;
 mod routes;
@@ -28,7 +29,14 @@ pub use self::{
     options::{Instant, Options},
     peers::Peers,
 };
-use self::{drop_box::DropBox, engine::Settings, forward::Forward, peers::Directory, routes::App};
+use self::{
+    drop_box::{Admission, DropBox},
+    engine::Settings,
+    forward::Forward,
+    links::Links,
+    peers::Directory,
+    routes::App,
+};
 
 /// How upload-svc behaves.
 #[derive(Clone, Debug)]
@@ -116,10 +124,14 @@ pub async fn start(
     tokio::spawn(engine.clone().sweep(move || nodes.lost(), shutdown.clone()));
     let followed = directory.clone();
     tokio::spawn(async move { followed.follow(shutdown).await });
+    let admission = Admission {
+        verifier: verifier.clone(),
+        drop_box,
+        links: Links::new(engine.channel()),
+    };
     let forward = Forward::new(
         engine.clone(),
-        verifier.clone(),
-        drop_box,
+        admission.clone(),
         directory,
         peers.trusted.clone(),
         peers.tokens,
@@ -128,7 +140,7 @@ pub async fn start(
         router: routes::routes(App {
             engine: engine.clone(),
             verifier,
-            drop_box,
+            admission,
             forward: Arc::new(forward),
             origins,
         }),

@@ -15,7 +15,7 @@ use cloudstore_service::{
 
 use crate::{
     dialect::{dav, direct, ietf, native, staging, tus},
-    drop_box::DropBox,
+    drop_box::Admission,
     engine::Engine,
     forward::{AUDIENCE, Forward, to_owner},
 };
@@ -27,7 +27,7 @@ const READERS: &[&str] = &["transfer-worker", "download-svc", "upload-svc"];
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) verifier: Verifier,
-    pub(crate) drop_box: Option<DropBox>,
+    pub(crate) admission: Admission,
     pub(crate) forward: Arc<Forward>,
     pub(crate) origins: tus::Origins,
 }

@@ -1,5 +1,6 @@
 import { render } from "preact";
 import { startServiceWorker } from "./app/download";
+import { route } from "./app/router";
 import { follow, refreshAccount, refreshUnfinished, session } from "./app/services";
 import { applyTheme } from "./app/theme";
 import { startLanguage } from "./i18n";
@@ -15,7 +16,8 @@ await startLanguage();
 const root = document.getElementById("app");
 if (root) render(<App />, root);
 
-if (session.state.value === "in") {
+// Who opens a link needs nothing of the account.
+if (session.state.value === "in" && route.value.page !== "link") {
   void refreshAccount();
   void refreshUnfinished().catch(() => {});
 }

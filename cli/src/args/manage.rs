@@ -121,7 +121,8 @@ pub(crate) struct ShareArgs {
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Whoever has the address sees what is shared, and nothing else. A share follows its file or folder when
-that is renamed or moved, and ends when it is deleted.")]
+that is renamed or moved, and ends when it is deleted. With `--uploads` others put files into a folder:
+in a browser, or with any tus client, which shows the part of the address after /s/ as its bearer token.")]
 pub(crate) enum ShareAction {
     /// Share a file or folder and write the address to stdout, this once
     Create(CreateShareArgs),
@@ -149,6 +150,9 @@ pub(crate) struct CreateShareArgs {
     /// How many downloads may begin [default: any number]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) max_downloads: Option<u64>,
+    /// Let others put files into this folder, and show them nothing that is in it
+    #[arg(long, conflicts_with = "max_downloads")]
+    pub(crate) uploads: bool,
 }
 
 /// `restore`

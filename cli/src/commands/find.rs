@@ -13,8 +13,9 @@ pub(super) async fn run(context: &Context, args: &FindArgs) -> Result<()> {
         return Err(Error::usage("there is nothing to look for"));
     }
     let top = remote(&args.path)?;
-    let found = context.connect()?.search(&args.text, &top, args.limit);
-    let found = found.await.map_err(|error| {
+    let client = context.connect()?;
+    let found = client.search(&args.text, &top, args.limit).await;
+    let found = found.map_err(|error| {
         let what = format!("cannot look for {} in {top}", args.text);
         error.during(what)
     })?;

@@ -30,6 +30,7 @@ async fn create(context: &Context, args: CreateShareArgs) -> Result<()> {
         expires_in: args.expires,
         password,
         max_downloads: args.max_downloads,
+        uploads: args.uploads,
     };
     let created = client.create_share(&body).await;
     let created = created.map_err(|error| error.during(format!("cannot share {}", body.path)))?;
@@ -61,6 +62,7 @@ async fn list(context: &Context) -> Result<()> {
 /// A share in one line, its path at the end.
 fn line(share: &Share) -> String {
     let downloads = match share.max_downloads {
+        _ if share.uploads => "collects uploads".to_owned(),
         Some(max) => format!("{} of {max} downloads", share.downloads),
         None => format!("{} downloads", share.downloads),
     };

@@ -55,6 +55,14 @@ fn a_share_is_written_once_listed_and_revoked() {
         &["share", "create"],
         &["share", "create", "/tree", "--expires", "7"],
         &["share", "create", "/tree", "--max-downloads", "0"],
+        &[
+            "share",
+            "create",
+            "/tree",
+            "--max-downloads",
+            "1",
+            "--uploads",
+        ],
         &["share", "create", "/../tree"],
         &["share", "revoke"],
     ] {

@@ -60,6 +60,9 @@ impl Command for CopyRequest {
         } else {
             below(tx, &from).await?
         };
+        if !below.is_empty() {
+            tree::check_lengths(tx, &from, &request.to).await?;
+        }
         let parent = parent.id.clone();
         let copies = Copies::new(request, &parent, from, below, tx.now);
         copies.count(tx, &self.owner).await?;

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::*, path};
-use cloudstore_service::{Kind, Problem};
 use sqlx::AssertSqlSafe;
 
 use super::{
@@ -194,6 +193,7 @@ async fn move_entry(tx: &mut Tx<'_>, request: &MoveRequest) -> Outcome<Entry> {
     let Some(parent) = target.parent()? else {
         return Err(rules::not_found("folder").into());
     };
+    tree::check_lengths(tx, &entry, &request.to).await?;
     let touched = [Touched::tree(&request.from), Touched::tree(&request.to)];
     locks::allow(tx, &request.owner, precondition, &touched).await?;
     if let Some(there) = target.end() {

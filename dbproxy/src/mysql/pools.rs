@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cloudstore_proto::path;
 use sqlx::{
-    ConnectOptions as _, Connection as _, MySqlConnection, mysql::MySqlConnectOptions, raw_sql,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, MySqlConnection,
+    mysql::MySqlConnectOptions, raw_sql,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -20,18 +22,33 @@ const MAX_IDLE: Duration = Duration::from_secs(120);
 /// Statements that a connection keeps prepared: those of every day, and few enough that some
 /// processes together stay far below the 16,382 that a server allows.
 const STATEMENTS: usize = 100;
+/// Steps of a recursive query, which takes one for each level of a tree: the longest path has a slash
+/// and a letter for each, the root folder is above them, and the last step finds nothing. Both kinds
+/// of server stop after 1,000 if nobody says more.
+const MAX_STEPS: usize = path::MAX_PATH_BYTES / "/x".len() + 2;
+
 /// Of every connection. READ COMMITTED: under a lock a command sees what others committed, and
 /// takes no locks on what is not there. A lock that takes longer than five seconds is as good as
-/// a deadlock. Text of the wrong length is refused, not cut.
-const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
-    SET SESSION innodb_lock_wait_timeout = 5, time_zone = '+00:00',
-        sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'";
+/// a deadlock. Text of the wrong length is refused, not cut. The bound of recursive queries has one
+/// name in MySQL, which reads the first kind of comment, and another in MariaDB, which reads the
+/// second one.
+fn session() -> String {
+    format!(
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        SET SESSION innodb_lock_wait_timeout = 5, time_zone = '+00:00',
+            sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'
+            /*!80003 , cte_max_recursion_depth = {MAX_STEPS} */
+            /*M!100202 , max_recursive_iterations = {MAX_STEPS} */"
+    )
+}
 
 /// Opens a connection that is set up as every connection is.
 pub(super) async fn connect(options: &MySqlConnectOptions) -> sqlx::Result<MySqlConnection> {
     let opened = timeout(CONNECT, async {
         let mut connection = options.connect().await?;
-        raw_sql(SESSION).execute(&mut connection).await?;
+        raw_sql(AssertSqlSafe(session()))
+            .execute(&mut connection)
+            .await?;
         Ok(connection)
     });
     opened.await.unwrap_or_else(|_| {

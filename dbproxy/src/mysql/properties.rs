@@ -97,9 +97,13 @@ impl Command for ListPropertiesRequest {
     }
 }
 
-/// Gives copies the properties of what they are copies of: pairs of original and copy.
+/// Gives copies the properties of what they are copies of: pairs of original and copy. No more than one
+/// call may copy.
 pub(super) async fn copy(tx: &mut Tx<'_>, pairs: &[(Bytes, Bytes)]) -> Outcome<()> {
+    let mut bytes = 0;
     for pairs in pairs.chunks(PAIRS_AT_ONCE) {
+        bytes += total(tx, pairs).await?;
+        dav::check_copied_properties(bytes)?;
         let mut copy = Statement::new(
             "INSERT INTO dav_properties (entry, namespace, name, xml)
             SELECT CASE p.entry",
@@ -113,4 +117,15 @@ pub(super) async fn copy(tx: &mut Tx<'_>, pairs: &[(Bytes, Bytes)]) -> Outcome<(
         copy.execute(tx).await?;
     }
     Ok(())
+}
+
+/// Bytes of the properties of some originals.
+async fn total(tx: &mut Tx<'_>, pairs: &[(Bytes, Bytes)]) -> Outcome<i64> {
+    let sum = Statement::new(
+        "SELECT CAST(COALESCE(SUM(LENGTH(namespace) + LENGTH(name) + LENGTH(xml)), 0) AS SIGNED)
+        FROM dav_properties WHERE entry IN ",
+    )
+    .list(pairs.iter().map(|(from, _)| &from[..]));
+    let sums: Vec<(i64,)> = sum.fetch(tx).await?;
+    Ok(sums.into_iter().map(|(bytes,)| bytes).sum())
 }

@@ -21,7 +21,7 @@ macro_rules! select {
     ($condition:literal) => {
         concat!(
             "SELECT s.id, s.account, s.entry, s.password_hash, s.created_at, s.expires_at,
-                s.max_downloads, s.downloads, e.kind
+                s.max_downloads, s.downloads, s.uploads, e.kind
             FROM shares s JOIN entries e ON e.id = s.entry WHERE ",
             $condition
         )
@@ -51,6 +51,7 @@ impl FromRow<'_, MySqlRow> for ShareRow {
                 max_downloads: row.try_get("max_downloads")?,
                 downloads: row.try_get("downloads")?,
                 has_password: !password_hash.is_empty(),
+                uploads: row.try_get("uploads")?,
             },
             password_hash,
         })
@@ -123,6 +124,9 @@ impl Command for CreateShareRequest {
         let entry = Walk::down(tx, &self.account_id, &self.path)
             .await?
             .into_end()?;
+        if self.uploads {
+            rules::check_folder(&entry)?;
+        }
         clean(tx, &self.account_id).await?;
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM shares WHERE account = ?")
             .bind(&self.account_id[..])
@@ -131,8 +135,8 @@ impl Command for CreateShareRequest {
         rules::room_for_share(count, self.max_shares)?;
         let inserted = sqlx::query(
             "INSERT INTO shares (id, account, entry, hash, password_hash, created_at, expires_at,
-                max_downloads)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                max_downloads, uploads)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&self.id[..])
         .bind(&self.account_id[..])
@@ -142,6 +146,7 @@ impl Command for CreateShareRequest {
         .bind(tx.now)
         .bind((self.lifetime_ms > 0).then_some(tx.now + self.lifetime_ms))
         .bind(self.max_downloads)
+        .bind(self.uploads)
         .execute(&mut *tx.conn)
         .await;
         match inserted {
@@ -222,6 +227,7 @@ impl Command for FindSharedRequest {
             share,
             password_hash,
         } = found;
+        rules::check_shown(&share, &self.path)?;
         let walk = Walk::below(tx, &share.account_id, &share.entry_id, &self.path).await?;
         Ok(SharedEntry {
             entry: Some(walk.into_end()?),
@@ -237,6 +243,9 @@ impl Command for ListSharedRequest {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Outcome<ListSharedResponse> {
         let share = by_hash(tx, &self.hash).await?.share;
+        if share.uploads {
+            return Err(rules::not_found("entry").into());
+        }
         let walk = Walk::below(tx, &share.account_id, &share.entry_id, &self.path).await?;
         let folder = walk.into_end()?;
         let request = ListRequest {

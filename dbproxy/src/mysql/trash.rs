@@ -120,6 +120,7 @@ impl Command for RestoreRequest {
         if walk.end().is_some() {
             return Err(rules::name_conflict().into());
         }
+        tree::check_lengths(tx, &entry, &to).await?;
         let mut rows = Vec::new();
         let parent = walk.make_parents(tx.now, &mut rows)?;
         tree::insert(tx, &rows).await?;

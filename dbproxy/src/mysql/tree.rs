@@ -361,6 +361,33 @@ pub(super) async fn paths(
     })))
 }
 
+/// Refuses a place at which something below the entry would get too long a path. Looks at everything
+/// below it, in one statement, if its way gets longer.
+pub(super) async fn check_lengths(tx: &mut Tx<'_>, entry: &Entry, to: &str) -> Outcome<()> {
+    let Some(room) = rules::room_below(entry, to) else {
+        return Ok(());
+    };
+    // Below what is too long nobody looks, however deep it is.
+    let is_too_long: bool = sqlx::query_scalar(
+        "WITH RECURSIVE below (id, bytes) AS (
+            SELECT id, CAST(0 AS SIGNED) FROM entries WHERE id = ?
+            UNION ALL
+            SELECT e.id, b.bytes + 1 + LENGTH(e.name)
+            FROM below b STRAIGHT_JOIN entries e ON e.parent = b.id AND e.live = 1
+            WHERE b.bytes <= ?)
+        SELECT EXISTS (SELECT 1 FROM below WHERE bytes > ?)",
+    )
+    .bind(&entry.id[..])
+    .bind(room)
+    .bind(room)
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    if is_too_long {
+        return Err(rules::too_long_below().into());
+    }
+    Ok(())
+}
+
 /// A new id, ordered by time.
 pub(super) fn new_id() -> Bytes {
     Bytes::copy_from_slice(Uuid::now_v7().as_bytes())

@@ -50,6 +50,9 @@ impl Command for CopyRequest {
         } else {
             below(tx, &from).await?
         };
+        if !below.is_empty() {
+            tree::check_lengths(tx, &from, &self.to).await?;
+        }
         if let Some(there) = target.end() {
             files::remove(tx, &there.id).await?;
             locks::end(tx, &self.owner, precondition, &self.to).await?;

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudstore_proto::{file::*, path};
-use cloudstore_service::{Kind, Problem};
 use sqlx::AssertSqlSafe;
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     locks,
     rows::{EntryRow, blob_columns, entry_columns},
     trash,
-    tree::Walk,
+    tree::{self, Walk},
     writer::{Command, Tx},
 };
 use crate::{
@@ -162,6 +161,7 @@ impl Command for MoveRequest {
         let Some(parent) = target.parent()? else {
             return Err(rules::not_found("folder").into());
         };
+        tree::check_lengths(tx, &entry, &self.to).await?;
         let touched = [Touched::tree(&self.from), Touched::tree(&self.to)];
         locks::allow(tx, &self.owner, precondition, &touched).await?;
         if let Some(there) = target.end() {

@@ -84,18 +84,29 @@ impl Command for ListPropertiesRequest {
     }
 }
 
-/// Gives copies the properties of what they are copies of: pairs of original and copy.
+/// Gives copies the properties of what they are copies of: pairs of original and copy. No more than one
+/// call may copy.
 pub(super) async fn copy(tx: &mut Tx<'_>, pairs: &[(Bytes, Bytes)]) -> Outcome<()> {
     let pairs = pairs
         .iter()
         .map(|(from, to)| (hex::encode(from), hex::encode(to).into()));
     let pairs: serde_json::Map<String, serde_json::Value> = pairs.collect();
+    let pairs = serde_json::Value::from(pairs).to_string();
+    let bytes: i64 = sqlx::query_scalar(
+        "SELECT COALESCE(SUM(length(CAST(p.namespace AS BLOB)) + length(CAST(p.name AS BLOB))
+            + length(CAST(p.xml AS BLOB))), 0)
+        FROM json_each(?) i CROSS JOIN dav_properties p ON p.entry = unhex(i.key)",
+    )
+    .bind(&pairs)
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    dav::check_copied_properties(bytes)?;
     sqlx::query(
         "INSERT INTO dav_properties (entry, namespace, name, xml)
         SELECT unhex(i.value), p.namespace, p.name, p.xml
         FROM json_each(?) i CROSS JOIN dav_properties p ON p.entry = unhex(i.key)",
     )
-    .bind(serde_json::Value::from(pairs).to_string())
+    .bind(pairs)
     .execute(&mut *tx.conn)
     .await?;
     Ok(())

@@ -18,7 +18,7 @@ macro_rules! select {
     ($condition:literal) => {
         concat!(
             "SELECT s.id, s.account, s.entry, s.password_hash, s.created_at, s.expires_at,
-                s.max_downloads, s.downloads, e.kind
+                s.max_downloads, s.downloads, s.uploads, e.kind
             FROM shares s JOIN entries e ON e.id = s.entry WHERE ",
             $condition
         )
@@ -48,6 +48,7 @@ impl FromRow<'_, SqliteRow> for ShareRow {
                 max_downloads: row.try_get("max_downloads")?,
                 downloads: row.try_get("downloads")?,
                 has_password: !password_hash.is_empty(),
+                uploads: row.try_get("uploads")?,
             },
             password_hash,
         })
@@ -102,6 +103,9 @@ impl Command for CreateShareRequest {
         let entry = Walk::down(tx, &self.account_id, &self.path)
             .await?
             .into_end()?;
+        if self.uploads {
+            rules::check_folder(&entry)?;
+        }
         sqlx::query("DELETE FROM shares WHERE account = ? AND expires_at <= ?")
             .bind(&self.account_id[..])
             .bind(tx.now)
@@ -114,8 +118,8 @@ impl Command for CreateShareRequest {
         rules::room_for_share(count, self.max_shares)?;
         let inserted = sqlx::query(
             "INSERT INTO shares (id, account, entry, hash, password_hash, created_at, expires_at,
-                max_downloads)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                max_downloads, uploads)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&self.id[..])
         .bind(&self.account_id[..])
@@ -125,6 +129,7 @@ impl Command for CreateShareRequest {
         .bind(tx.now)
         .bind((self.lifetime_ms > 0).then_some(tx.now + self.lifetime_ms))
         .bind(self.max_downloads)
+        .bind(self.uploads)
         .execute(&mut *tx.conn)
         .await;
         match inserted {
@@ -205,6 +210,7 @@ impl Command for FindSharedRequest {
             share,
             password_hash,
         } = found;
+        rules::check_shown(&share, &self.path)?;
         let walk = Walk::below(tx, &share.account_id, &share.entry_id, &self.path).await?;
         Ok(SharedEntry {
             entry: Some(walk.into_end()?),
@@ -220,6 +226,9 @@ impl Command for ListSharedRequest {
 
     async fn run(self, tx: &mut Tx<'_>) -> Outcome<ListSharedResponse> {
         let share = by_hash(tx, &self.hash).await?.share;
+        if share.uploads {
+            return Err(rules::not_found("entry").into());
+        }
         let walk = Walk::below(tx, &share.account_id, &share.entry_id, &self.path).await?;
         let folder = walk.into_end()?;
         let request = ListRequest {

@@ -9,7 +9,7 @@ use super::{
     copy,
     error::Outcome,
     rows::{EntryRow, blob_columns, entry_columns, list},
-    tree::Walk,
+    tree::{self, Walk},
     writer::{Command, Tx},
 };
 use crate::{check, names, rules, trash};
@@ -113,6 +113,7 @@ impl Command for RestoreRequest {
         if walk.end().is_some() {
             return Err(rules::name_conflict().into());
         }
+        tree::check_lengths(tx, &entry, &to).await?;
         let parent = walk.make_parents(tx).await?;
         let name = path::name(&to);
         sqlx::query(

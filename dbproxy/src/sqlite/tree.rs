@@ -301,7 +301,7 @@ pub(super) async fn paths(
     let above = sqlx::query_as(
         "WITH RECURSIVE up (entry, height, parent, name, deleted_at) AS (
             SELECT e.id, 0, e.parent, e.name, e.deleted_at
-            FROM json_each(?) i CROSS JOIN entries e ON e.id = unhex(i.value)
+            FROM entries e WHERE e.id IN (SELECT unhex(value) FROM json_each(?))
             UNION ALL
             SELECT u.entry, u.height + 1, e.parent, e.name, e.deleted_at
             FROM up u CROSS JOIN entries e ON e.id = u.parent)
@@ -312,6 +312,31 @@ pub(super) async fn paths(
     .fetch_all(&mut *tx.conn)
     .await?;
     Ok(rules::paths(above))
+}
+
+/// Refuses a place at which something below the entry would get too long a path. Looks at everything
+/// below it, in one statement, if its way gets longer.
+pub(super) async fn check_lengths(tx: &mut Tx<'_>, entry: &Entry, to: &str) -> Outcome<()> {
+    let Some(room) = rules::room_below(entry, to) else {
+        return Ok(());
+    };
+    let is_too_long: bool = sqlx::query_scalar(
+        "WITH RECURSIVE below (id, bytes) AS (
+            SELECT ?1, 0
+            UNION ALL
+            SELECT e.id, b.bytes + 1 + length(CAST(e.name AS BLOB))
+            FROM below b CROSS JOIN entries e ON e.parent = b.id AND e.live = 1
+            WHERE b.bytes <= ?2)
+        SELECT EXISTS (SELECT 1 FROM below WHERE bytes > ?2)",
+    )
+    .bind(&entry.id[..])
+    .bind(room)
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    if is_too_long {
+        return Err(rules::too_long_below().into());
+    }
+    Ok(())
 }
 
 /// A new id, ordered by time.

@@ -1,6 +1,7 @@
 //! Locks and properties of WebDAV.
 
 use super::*;
+use crate::dav::{MAX_COPIED_PROPERTY_BYTES, MAX_PROPERTY_BYTES};
 
 fn ask(owner: &Bytes, path: &str, infinite: bool, shared: bool) -> LockRequest {
     LockRequest {
@@ -399,4 +400,42 @@ pub async fn properties(f: Fixture) {
         [pair("long", &long)],
         "all or none"
     );
+}
+
+/// One call copies so many bytes of properties and no more: no quota counts them.
+pub async fn copied_properties(f: Fixture) {
+    const DOUBLINGS: usize = 9;
+    assert_eq!(MAX_PROPERTY_BYTES << DOUBLINGS, MAX_COPIED_PROPERTY_BYTES);
+    let owner = f.account(1 << 20).await;
+    let copy = async |from: String, to: String| {
+        let request = CopyRequest {
+            owner: owner.clone(),
+            from,
+            to,
+            id: id(),
+            ..CopyRequest::default()
+        };
+        request.check().unwrap();
+        f.store.copy(request).await
+    };
+    f.mkdir(&owner, "/0", false).await.unwrap();
+    // In bytes, not in characters; together with namespace and name as much as an entry may have.
+    let xml = "\u{e9}".repeat((MAX_PROPERTY_BYTES - "urn:xp".len()) / 2);
+    let changes = [("p", Some(&*xml))];
+    f.patch(&owner, "/0", &changes).await.unwrap();
+    // Each folder holds the one before it twice.
+    for n in 1..=DOUBLINGS {
+        f.mkdir(&owner, &format!("/{n}"), false).await.unwrap();
+        for half in ["a", "b"] {
+            let (from, to) = (format!("/{}", n - 1), format!("/{n}/{half}"));
+            copy(from, to).await.unwrap();
+        }
+    }
+    let all = format!("/{DOUBLINGS}");
+    copy(all.clone(), "/exactly".to_owned()).await.unwrap();
+    f.patch(&owner, &all, &[("q", Some(""))]).await.unwrap();
+    let refused = copy(all.clone(), "/more".to_owned()).await;
+    assert_eq!(kind(refused), Kind::LimitReached);
+    assert_eq!(kind(f.stat(&owner, "/more").await), Kind::NotFound);
+    f.mv(&owner, &all, "/moved").await.unwrap();
 }

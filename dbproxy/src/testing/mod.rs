@@ -12,6 +12,7 @@ mod changes;
 mod conflicts;
 mod copies;
 mod dav;
+mod deep;
 mod files;
 mod instant;
 mod races;
@@ -44,16 +45,17 @@ pub use self::{
     changes::changes,
     conflicts::{conflicts, repeated_calls},
     copies::{copies, large_copies, renaming, replacing},
-    dav::{locked_changes, locks, many_locks, properties},
+    dav::{copied_properties, locked_changes, locks, many_locks, properties},
+    deep::{deep_trees, long_paths},
     files::{files, folders, listings},
     instant::{blocks, instant, lookups},
     races::{
         many_references, quota_of_two, quota_under_load, removal_against_instant,
         removal_against_references, resolved_or_committed, same_content_of_two,
-        search::{search_limits, searches},
     },
     repairs::{mending, repeated_conditions},
-    shares::{downloads, shared_entries, shares},
+    search::{search_limits, searches},
+    shares::{downloads, shared_entries, shares, upload_links},
     tokens::{api_tokens, token_bounds},
     transfers::{leases, parked_copies, parking, transfers},
     trash::{emptying, restoring, trash, trashed_shares},
@@ -95,9 +97,9 @@ pub async fn contract(make: impl AsyncFn(Arc<dyn Clock>) -> Arc<dyn Store>) {
     }
     run! {
         accounts sessions session_lists keys api_tokens token_bounds
-        files folders listings searches search_limits changes
-        copies renaming replacing large_copies locks locked_changes many_locks properties
-        shares shared_entries downloads
+        files folders listings searches search_limits changes deep_trees long_paths
+        copies renaming replacing large_copies locks locked_changes many_locks properties copied_properties
+        shares shared_entries upload_links downloads
         trash restoring emptying trashed_shares
         uploads expiry quota staging lengths
         instant blocks lookups conflicts repeated_calls

@@ -15,6 +15,7 @@ fn share(account: &Bytes, path: &str, hash: u8) -> CreateShareRequest {
         password_hash: String::new(),
         max_downloads: 0,
         max_shares: MAX,
+        uploads: false,
     };
     request.check().unwrap();
     request
@@ -88,6 +89,7 @@ pub async fn shares(f: Fixture) {
             max_downloads: 7,
             downloads: 0,
             has_password: true,
+            uploads: false,
         }
     );
     let again = f.store.create_share(request.clone()).await;
@@ -308,4 +310,46 @@ pub async fn downloads(f: Fixture) {
     revoke(&f, &account, &once.id).await.unwrap();
     assert_eq!(kind(begin(&once, 0, first).await), Kind::NotFound);
     assert_eq!(kind(begin(&once, 0, &none).await), Kind::NotFound);
+}
+
+/// One that collects uploads shows its folder, and nothing of what is in it.
+pub async fn upload_links(f: Fixture) {
+    let account = f.account(10_000).await;
+    f.put(&account, "/in/secret", 1).await.unwrap();
+    let collecting = |path: &str, hash| CreateShareRequest {
+        uploads: true,
+        ..share(&account, path, hash)
+    };
+    let of_file = f.store.create_share(collecting("/in/secret", 1)).await;
+    assert_eq!(kind(of_file), Kind::NotAFolder);
+    let limited = CreateShareRequest {
+        max_downloads: 1,
+        ..collecting("/in", 1)
+    };
+    assert!(limited.check().is_err());
+
+    let made = f.store.create_share(collecting("/in", 2)).await.unwrap();
+    assert!(made.uploads);
+    let again = f.store.create_share(share(&account, "/in", 3)).await;
+    let both = [made.clone(), again.unwrap()];
+    assert_eq!(list(&f, &account).await, both, "of the same folder");
+    let found = find(&f, 2, "/").await.unwrap();
+    assert_eq!(found.share, Some(made));
+    for path in ["/secret", "/none"] {
+        assert_eq!(kind(find(&f, 2, path).await), Kind::NotFound, "{path}");
+    }
+    assert_eq!(kind(page(&f, 2, "/", "").await), Kind::NotFound);
+    assert!(
+        find(&f, 2, "/")
+            .await
+            .unwrap()
+            .entry
+            .unwrap()
+            .blob
+            .is_none()
+    );
+
+    f.mv(&account, "/in", "/moved").await.unwrap();
+    let moved = find(&f, 2, "/").await.unwrap().share.unwrap();
+    assert_eq!(moved.path, "/moved");
 }

@@ -75,9 +75,9 @@ macro_rules! topics {
 
 topics! {
     accounts sessions session_lists keys api_tokens token_bounds
-    files folders listings searches search_limits changes
-    copies replacing large_copies locks locked_changes many_locks properties
-    shares shared_entries downloads
+    files folders listings searches search_limits changes deep_trees long_paths
+    copies replacing large_copies locks locked_changes many_locks properties copied_properties
+    shares shared_entries upload_links downloads
     trash restoring emptying trashed_shares
     uploads expiry quota staging lengths
     instant blocks lookups conflicts repeated_calls

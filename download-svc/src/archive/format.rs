@@ -6,7 +6,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use time::OffsetDateTime;
 
 /// Bytes of the central directory, which is kept until the end: 100,000 entries and more with names of
-/// ordinary length. With [`super::MAX_ARCHIVES`] at a time it is what archives cost in memory.
+/// ordinary length.
 pub(crate) const MAX_DIRECTORY_BYTES: usize = 16 << 20;
 /// The directory is kept, and sent, in pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;

@@ -1,19 +1,25 @@
 //! Folders, and selections of entries, as one zip archive that is made while it is sent.
 //!
 //! Nothing is compressed, nothing is stored: of an archive there are in memory the piece that is being
-//! sent, a page of a folder, and the directory that stands at its end (`format.rs`). Content is read and
-//! verified as for any download. Whatever goes wrong ends the archive without its directory, so that
-//! no reader takes it for a whole one.
+//! sent, a page of a folder, the folders whose turn is to come (`walk.rs`), and the directory that stands
+//! at its end (`format.rs`). Content is read and verified as for any download. Whatever goes wrong ends
+//! the archive without its directory, and breaks the connection off. That is what tells clients: readers
+//! look for a directory from the end, and may find that of an archive which is one of the files.
 //!
 //! An archive shows no single moment: entries are those that are there when their folder's turn comes.
-//! What is deleted or moved away before is left out, a file that gets other content has the old one or
-//! the new one, never a mixture.
+//! What is deleted or moved away before is left out, what is moved from one folder to another may be in
+//! both or in none, a file that gets other content has the old one or the new one, never a mixture. No
+//! name is in an archive twice: folders are listed in the order of names, each once, and what was asked
+//! for has different names.
 
 mod format;
 mod name;
 mod walk;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use cloudstore_proto::{
@@ -35,8 +41,9 @@ use crate::{
     reader::{self, Pieces, Reader, Ticket},
 };
 
-/// Archives that are made at a time. Each keeps its directory, of 16 MiB at most, and the paths of
-/// folders that it has still to look into.
+/// Archives that are made at a time. Each keeps its directory, of 16 MiB at most, and the names of folders
+/// that it has still to look into, of 16 MiB at most: together 512 MiB. What was asked for, a thousand
+/// entries at most, and a page of a folder are some MiB more.
 pub(crate) const MAX_ARCHIVES: usize = 16;
 /// Of these for one account.
 pub(crate) const MAX_ARCHIVES_PER_ACCOUNT: usize = 4;
@@ -57,8 +64,13 @@ impl Selection {
     /// Finds everything that is named.
     ///
     /// # Errors
-    /// `not-found`; `invalid-fields` for several with the same name: they would be one in the archive.
+    /// `not-found`; `invalid-fields` for several with the same name, which would be one in the archive,
+    /// and for others beside the root folder: it has all of them, and no name to keep them apart.
     pub(crate) async fn find(catalog: &Catalog, owner: Uuid, paths: Vec<String>) -> Result<Self> {
+        if paths.len() > 1 && paths.iter().any(|path| path == "/") {
+            let message = "the root folder has everything else in it";
+            return Err(invalid_fields([("paths", message)]));
+        }
         let mut names = BTreeSet::new();
         if let Some(twice) = paths.iter().find(|path| !names.insert(path::name(path))) {
             let message = format!("{twice} has the name of another one");
@@ -88,8 +100,7 @@ impl Selection {
 pub(crate) struct Archive {
     catalog: Catalog,
     owner: Uuid,
-    reader: std::sync::Arc<Reader>,
-    ticket: Ticket,
+    room: Room,
     walk: Walk,
     writer: Writer,
     /// To be sent next.
@@ -119,26 +130,33 @@ impl From<Full> for Problem {
     }
 }
 
-impl Archive {
+/// A place among the archives that are made at a time. Taken before anything is looked up: who gets none
+/// has cost nothing.
+pub(crate) struct Room {
+    reader: Arc<Reader>,
+    ticket: Ticket,
+}
+
+impl Room {
     /// # Errors
     /// `overloaded` when as many are being made as may be.
-    pub(crate) fn new(
-        catalog: Catalog,
-        reader: std::sync::Arc<Reader>,
-        owner: Uuid,
-        selection: Selection,
-    ) -> Result<Self> {
+    pub(crate) fn enter(reader: Arc<Reader>, owner: Uuid) -> Result<Self> {
         let ticket = reader.enter_archive(owner).map_err(content::problem)?;
-        Ok(Self {
+        Ok(Self { reader, ticket })
+    }
+}
+
+impl Archive {
+    pub(crate) fn new(room: Room, catalog: Catalog, owner: Uuid, selection: Selection) -> Self {
+        Self {
             walk: Walk::new(catalog.clone(), owner, selection.entries),
             catalog,
             owner,
-            reader,
-            ticket,
+            room,
             writer: Writer::default(),
             ready: VecDeque::new(),
             state: State::Between,
-        })
+        }
     }
 
     /// The next bytes; `None` after the end.
@@ -247,7 +265,8 @@ impl Archive {
                 return Ok(Some((entry, Pieces::none())));
             }
             let pieces = async {
-                let content = self.reader.open_with(&self.ticket, &blob).await?;
+                let Room { reader, ticket } = &self.room;
+                let content = reader.open_with(ticket, &blob).await?;
                 content.read(0..blob.size).await
             };
             match pieces.await {

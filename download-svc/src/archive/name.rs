@@ -3,9 +3,11 @@
 //! The names of entries never are `.` or `..` and have neither slashes nor control characters. What is
 //! left that could lead out of the folder that an archive is unpacked into is what Windows sees in a
 //! backslash and in a drive letter. Both are escaped, as in URLs: `%5C`, `%3A`. So that no two names
-//! become one, which would lose a file, a percent sign before such a code is escaped as well.
-//! Everything else stays as it is, also what Windows has no such names for (`?`, `CON`, a final dot):
-//! unpackers there choose other ones, and elsewhere nothing is lost.
+//! become one, a percent sign before such a code is escaped as well.
+//!
+//! Everything else stays as it is, also what some systems have no such names for: on Windows `?`, `CON`
+//! or a final dot, there and on macOS two names that differ in case only. Unpackers there choose other
+//! names, ask, or keep the last of two; elsewhere nothing is lost.
 
 /// What is escaped somewhere, as it looks then.
 const CODES: [&str; 3] = ["5C", "3A", "25"];

@@ -1,6 +1,6 @@
 //! What goes into an archive, one page of a folder after the other.
 
-use std::vec;
+use std::{sync::Arc, vec};
 
 use cloudstore_proto::{
     file::{Entry, EntryKind},
@@ -9,16 +9,23 @@ use cloudstore_proto::{
 use cloudstore_service::{Kind, Problem, Result};
 use uuid::Uuid;
 
-use super::name;
+use super::{
+    format::{Full, MAX_DIRECTORY_BYTES},
+    name,
+};
 use crate::catalog::{Catalog, Page};
 
 /// Entries of a page. With the longest paths it has 1 MiB.
 const PAGE: u32 = 250;
+/// Bytes of the folders that are still to be looked into. As many as the directory has: a record in it
+/// is longer than what is kept of the same folder here, so the directory of an archive whose entries
+/// stay where they are is full before.
+const MAX_PENDING_BYTES: usize = MAX_DIRECTORY_BYTES;
 
 /// Entries in the order in which they are sent: those of a folder, then what is in its folders.
 ///
-/// Of the folders that are still to be looked into the paths are kept. Each has been told before, so
-/// there are never more than entries in the archive.
+/// Of the folders that are still to be looked into the paths are kept, [`MAX_PENDING_BYTES`] of them, and
+/// what is above the archive only once for each entry that was asked for.
 pub(super) struct Walk {
     catalog: Catalog,
     owner: Uuid,
@@ -27,14 +34,51 @@ pub(super) struct Walk {
     page: vec::IntoIter<Entry>,
     /// The folder of the page and where its next one begins; no cursor: nowhere.
     folder: Option<(Folder, String)>,
-    folders: Vec<Folder>,
+    folders: Pending,
 }
 
+/// A folder: the whole path is both together.
 #[derive(Clone, Debug)]
 struct Folder {
-    path: String,
-    /// Bytes of paths below it that do not count in the archive.
-    above: usize,
+    /// What does not count in the archive: the folder of what was asked for.
+    above: Arc<str>,
+    inside: Box<str>,
+}
+
+impl Folder {
+    fn path(&self) -> String {
+        format!("{}{}", self.above, self.inside)
+    }
+
+    /// In memory, without what is shared.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.inside.len()
+    }
+}
+
+/// Folders whose turn comes, the last one first.
+#[derive(Debug, Default)]
+struct Pending {
+    folders: Vec<Folder>,
+    bytes: usize,
+}
+
+impl Pending {
+    fn push(&mut self, folder: Folder) -> std::result::Result<(), Full> {
+        let bytes = self.bytes + folder.bytes();
+        if bytes > MAX_PENDING_BYTES {
+            return Err(Full);
+        }
+        self.bytes = bytes;
+        self.folders.push(folder);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Folder> {
+        let folder = self.folders.pop()?;
+        self.bytes -= folder.bytes();
+        Some(folder)
+    }
 }
 
 impl Walk {
@@ -45,7 +89,7 @@ impl Walk {
             tops: tops.into_iter(),
             page: Vec::new().into_iter(),
             folder: None,
-            folders: Vec::new(),
+            folders: Pending::default(),
         }
     }
 
@@ -54,24 +98,25 @@ impl Walk {
     /// A folder that is deleted or moved before its turn is empty.
     ///
     /// # Errors
-    /// Those of listing a folder. What was told until then is not everything.
+    /// Those of listing a folder, `limit-reached`. What was told until then is not everything.
     pub(super) async fn next(&mut self) -> Result<Option<(Entry, String)>> {
         loop {
             if let Some(entry) = self.page.next() {
-                let above = self.folder.as_ref().map_or(0, |(folder, _)| folder.above);
-                return self.tell(entry, above).map(Some);
+                let folder = self.folder.as_ref();
+                let above = folder.map_or_else(|| "".into(), |(folder, _)| folder.above.clone());
+                return self.tell(entry, &above).map(Some);
             }
             match self.next_folder() {
                 Some((folder, cursor)) => self.turn(folder, cursor).await?,
                 None => match self.tops.next() {
                     // It has no name.
                     Some(root) if root.path == "/" => self.folders.push(Folder {
-                        path: root.path,
-                        above: 0,
-                    }),
+                        above: "".into(),
+                        inside: root.path.into(),
+                    })?,
                     Some(top) => {
-                        let above = path::parent(&top.path).len();
-                        return self.tell(top, above).map(Some);
+                        let above = path::parent(&top.path).into();
+                        return self.tell(top, &above).map(Some);
                     }
                     None => return Ok(None),
                 },
@@ -91,7 +136,7 @@ impl Walk {
             limit: PAGE,
             ..Page::default()
         };
-        match self.catalog.list(self.owner, &folder.path, page).await {
+        match self.catalog.list(self.owner, &folder.path(), page).await {
             Ok(listed) => {
                 self.page = listed.entries.into_iter();
                 self.folder = Some((folder, listed.next_cursor));
@@ -102,17 +147,51 @@ impl Walk {
         }
     }
 
-    fn tell(&mut self, entry: Entry, above: usize) -> Result<(Entry, String)> {
+    fn tell(&mut self, entry: Entry, above: &Arc<str>) -> Result<(Entry, String)> {
         let is_folder = entry.kind() == EntryKind::Folder;
-        let inside = entry.path.get(above..);
+        let inside = entry.path.strip_prefix(&**above);
         let inside = inside.ok_or_else(|| Problem::internal("an entry outside of its folder"))?;
         let name = name::inside(inside, is_folder);
         if is_folder {
             self.folders.push(Folder {
-                path: entry.path.clone(),
-                above,
-            });
+                above: above.clone(),
+                inside: inside.into(),
+            })?;
         }
         Ok((entry, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a record in the directory beside the name (`format.rs`), without extra fields.
+    const RECORD: usize = 46;
+
+    #[test]
+    fn what_is_pending_is_bounded_and_shorter_than_its_record() {
+        // The deepest top there is costs nothing for each folder below it.
+        let above: Arc<str> = "/d".repeat(2_000).into();
+        let folder = |n: usize| Folder {
+            above: above.clone(),
+            inside: format!("/{n:08}").into(),
+        };
+        let mut pending = Pending::default();
+        let mut count = 0;
+        while pending.push(folder(count)).is_ok() {
+            count += 1;
+        }
+        let each = folder(0).bytes();
+        assert!(each <= RECORD + "00000000/".len(), "{each}");
+        assert_eq!(count, MAX_PENDING_BYTES / each);
+        assert_eq!(
+            pending.pop().unwrap().path(),
+            format!("{above}/{:08}", count - 1)
+        );
+        pending.push(folder(0)).unwrap();
+        assert!(pending.push(folder(0)).is_err());
+        while pending.pop().is_some() {}
+        assert_eq!(pending.bytes, 0);
     }
 }

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     App,
-    archive::{Archive, Selection},
+    archive::{Archive, Room, Selection},
     disposition::{self, Disposition},
 };
 
@@ -47,11 +47,12 @@ const ZIP: &str = "application/zip";
 /// cannot be read, or there are more entries than the archive has room for (16 MiB of names and what
 /// belongs to them, 100,000 and more of ordinary length), the connection breaks off. A backslash in a
 /// name, and the colon of a drive letter, are `%5C` and `%3A` in the archive, and a percent sign that
-/// looks like the beginning of such a code is `%25`.
+/// looks like the beginning of such a code is `%25`. No name is in it twice; names that differ in case
+/// only are two.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArchiveEntries {
-    /// 1 to [`MAX_BATCH`] absolute paths. No two have the same name.
+    /// 1 to [`MAX_BATCH`] absolute paths. No two have the same name, and `/` is alone.
     paths: Vec<String>,
 }
 
@@ -82,6 +83,7 @@ pub(crate) async fn select(
 }
 
 async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> Result<Response> {
+    let room = Room::enter(app.reader.clone(), owner)?;
     let selection = Selection::find(&app.catalog, owner, paths).await?;
     let disposition = disposition::header(Disposition::Attachment, ZIP, &selection.name());
     let disposition = HeaderValue::try_from(disposition).expect("the value is printable ASCII");
@@ -96,7 +98,7 @@ async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> 
     if method == Method::HEAD {
         return Ok((headers, Body::empty()).into_response());
     }
-    let mut archive = Archive::new(app.catalog.clone(), app.reader.clone(), owner, selection)?;
+    let mut archive = Archive::new(room, app.catalog.clone(), owner, selection);
     // The most likely failures are known before the answer begins.
     let first = archive.next().await?;
     let first = stream::iter(first.map(Ok));

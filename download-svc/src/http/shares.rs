@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, Uri,
-        header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
+        header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY},
         request::Parts,
     },
     response::{IntoResponse as _, Response},
@@ -22,7 +22,7 @@ use cloudstore_service::{
     Kind, Problem, Result,
     auth::{SHARE_TICKET, ShareToken},
     json::Json,
-    listener::PublicOrigin,
+    listener::{ClientAddress, PublicOrigin},
     path::Path,
     query::Query,
 };
@@ -33,6 +33,7 @@ use super::{
     content::{self, ContentQuery},
     files::ListQuery,
     path::EntryPath,
+    web,
 };
 use crate::{
     App,
@@ -62,9 +63,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Token {
     }
 }
 
+/// The address that is given away: a page for people, which asks for the rest itself, and what the share
+/// shows for programs. The page is there for any token, and tells in words when it opens nothing.
+pub(crate) async fn visit(
+    app: State<App>,
+    client: ClientAddress,
+    token: Result<Token>,
+    path: EntryPath,
+    query: Query<ListQuery>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    if let Some(page) = web::document_for_people(&headers) {
+        return Ok(page);
+    }
+    let mut response = read(app, client, token?, path, query, headers).await?;
+    let fields = response.headers_mut();
+    fields.append(VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}
+
 /// What the share shows at a path: a file's metadata, or a folder with a page of its entries.
 pub(crate) async fn read(
     State(app): State<App>,
+    client: ClientAddress,
     Token(token): Token,
     EntryPath(path): EntryPath,
     Query(query): Query<ListQuery>,
@@ -76,7 +97,7 @@ pub(crate) async fn read(
         return Err(Problem::new(Kind::MalformedRequest, detail));
     }
     // Whether there is something at the path is told only to those who may see it.
-    let (share, top) = app.shares.find(&token, "/").await?;
+    let (share, top) = app.shares.open(client, &token).await?;
     let mut shown = convert::public_share(&share);
     if is_open(&app, &share, &headers).await? {
         shown.needs_password = false;
@@ -85,7 +106,7 @@ pub(crate) async fn read(
             below => app.shares.find(&token, below).await?.1,
         };
         shown.entry = Some(convert::shared_entry(&share, &entry));
-        if entry.kind() == EntryKind::Folder {
+        if entry.kind() == EntryKind::Folder && !share.uploads {
             let (share, page) = app.shares.list(&token, &path, page).await?;
             let entries = page.entries.iter();
             let entries = entries.map(|entry| convert::shared_entry(&share, entry));
@@ -101,6 +122,7 @@ pub(crate) async fn read(
 /// Sends the content of the shared file, or of one below the shared folder.
 pub(crate) async fn content(
     State(app): State<App>,
+    client: ClientAddress,
     Token(token): Token,
     request: Parts,
     PublicOrigin(origin): PublicOrigin,
@@ -108,7 +130,7 @@ pub(crate) async fn content(
     Query(query): Query<ContentQuery>,
 ) -> Result<Response> {
     let headers = &request.headers;
-    let (share, _) = app.shares.find(&token, "/").await?;
+    let (share, _) = app.shares.open(client, &token).await?;
     if !is_open(&app, &share, headers).await? {
         return Err(locked());
     }

@@ -10,7 +10,7 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue,
         header::{
-            ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+            ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
             CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
         },
         status::StatusCode,
@@ -53,6 +53,7 @@ pub(crate) fn routes() -> Router {
         .route("/drive", page())
         .route("/drive/{*path}", page())
         .route("/uploads", page())
+        .route("/shares", page())
         .route("/account", page())
         .route("/signin", page())
         .route("/register", page())
@@ -74,6 +75,25 @@ async fn document(head: HeaderMap) -> Response {
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         (headers, MISSING).into_response()
+    })
+}
+
+/// The app's document for an address that answers programs, too: if a person's browser asks, and this
+/// build has the app.
+pub(crate) fn document_for_people(head: &HeaderMap) -> Option<Response> {
+    let mut response = takes_html(head).then(|| file("index.html", head).ok())??;
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("accept"));
+    Some(response)
+}
+
+/// Browsers name HTML when they go somewhere; programs that take anything mean data.
+fn takes_html(head: &HeaderMap) -> bool {
+    head.get_all(ACCEPT).iter().any(|field| {
+        let ranges = field.to_str().unwrap_or_default().split(',');
+        ranges
+            .map(|range| range.split(';').next().unwrap_or_default().trim())
+            .any(|range| range.eq_ignore_ascii_case("text/html"))
     })
 }
 
@@ -177,7 +197,14 @@ mod tests {
 
     #[tokio::test]
     async fn pages_have_a_document_whether_the_app_was_built_or_not() {
-        for page in ["/", "/drive/a/b%2Fc", "/uploads", "/account", "/signin"] {
+        for page in [
+            "/",
+            "/drive/a/b%2Fc",
+            "/uploads",
+            "/shares",
+            "/account",
+            "/signin",
+        ] {
             assert_eq!(status(page).await, StatusCode::OK, "{page}");
         }
         let outside = "/assets/%2e%2e%2Findex.html";
@@ -197,6 +224,20 @@ mod tests {
         let policy = policy.to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; "));
         assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"));
+    }
+
+    #[test]
+    fn only_who_names_html_is_a_person() {
+        let takes = |value: &str| {
+            let value = value.parse().unwrap();
+            takes_html(&HeaderMap::from_iter([(ACCEPT, value)]))
+        };
+        assert!(takes(
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+        ));
+        assert!(takes("application/json, TEXT/HTML;q=0.5"));
+        assert!(!takes("*/*") && !takes("application/json") && !takes("text/htmlx"));
+        assert!(!takes_html(&HeaderMap::new()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 )]
 
 mod app;
+mod archive;
 mod conditional;
 mod content;
 mod disposition;
@@ -13,4 +14,5 @@ mod files;
 mod hot;
 mod range;
 mod reader;
+mod shares;
 mod store;

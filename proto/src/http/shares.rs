@@ -17,6 +17,18 @@ pub struct CreateShare {
     /// How many downloads may begin; any number when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_downloads: Option<u64>,
+    /// Whoever has it puts files into this folder, and sees nothing of what is in it. Downloads of it
+    /// are not limited: there are none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub uploads: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// File or folder.
@@ -50,6 +62,9 @@ pub struct Share {
     pub downloads: u64,
     /// It has to be unlocked.
     pub has_password: bool,
+    /// It collects what others upload, and shows nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub uploads: bool,
 }
 
 /// Answer to the creation of a share.
@@ -118,6 +133,10 @@ pub struct PublicShare {
     /// How many more downloads may begin; absent: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downloads_left: Option<u64>,
+    /// Files can be put into the folder, with the token as `Authorization: Bearer` at `/files/`; what is
+    /// in it is not shown.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub uploads: bool,
     /// What the path names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<SharedEntry>,

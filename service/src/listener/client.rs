@@ -19,12 +19,28 @@ const FORWARDED_HOST: &str = "x-forwarded-host";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
+impl ClientAddress {
+    /// That of a request.
+    ///
+    /// # Errors
+    /// `internal` for one that did not come through the listener.
+    pub fn of(parts: &Parts) -> Result<Self, Problem> {
+        let address = parts.extensions.get::<Self>().copied();
+        address.ok_or_else(|| Problem::internal("the request did not come through the listener"))
+    }
+
+    /// What counts as one client: the address, of IPv6 its /64 network.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        super::peers::owner(self.0)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let address = parts.extensions.get::<Self>().copied();
-        address.ok_or_else(|| Problem::internal("the request did not come through the listener"))
+        Self::of(parts)
     }
 }
 

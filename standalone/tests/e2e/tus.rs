@@ -6,6 +6,7 @@ mod conformance;
 mod core;
 mod drop_box;
 mod lifetime;
+mod links;
 mod mixed;
 
 use std::fmt::Write as _;

@@ -18,7 +18,6 @@ use axum::{
 };
 use cloudstore_service::{
     Kind, Problem, Result,
-    auth::Verifier,
     trust::{Tokens, Trusted},
 };
 use http::{HeaderMap, HeaderName, Method, request::Parts};
@@ -27,7 +26,7 @@ use uuid::Uuid;
 
 use self::client::{Client, Failed};
 use crate::{
-    drop_box::{Depositor, DropBox},
+    drop_box::{Admission, Depositor},
     engine::{Engine, Error},
     peers::{Directory, Place},
     routes::App,
@@ -48,8 +47,7 @@ const OWNERS: u64 = 100_000;
 /// The way to the other nodes.
 pub(crate) struct Forward {
     engine: Arc<Engine>,
-    verifier: Verifier,
-    drop_box: Option<DropBox>,
+    admission: Admission,
     trusted: Trusted,
     directory: Arc<Directory>,
     client: Client,
@@ -85,8 +83,7 @@ enum Decision {
 impl Forward {
     pub(crate) fn new(
         engine: Arc<Engine>,
-        verifier: Verifier,
-        drop_box: Option<DropBox>,
+        admission: Admission,
         directory: Arc<Directory>,
         trusted: Trusted,
         tokens: Tokens,
@@ -94,8 +91,7 @@ impl Forward {
         let client = Client::new(&engine.settings().node, tokens);
         Self {
             engine,
-            verifier,
-            drop_box,
+            admission,
             trusted,
             directory,
             client,
@@ -157,7 +153,7 @@ impl Forward {
 
     /// Whose upload may be asked for: the handler decides in the same way.
     async fn account(&self, parts: &mut Parts) -> Result<Uuid> {
-        let depositor = Depositor::of(parts, &self.verifier, self.drop_box).await?;
+        let depositor = Depositor::of(parts, &self.admission).await?;
         Ok(depositor.account_id)
     }
 

@@ -9,6 +9,8 @@ import type {
   ApiToken,
   Change,
   Created,
+  CreatedShare,
+  CreateShare,
   CreateUpload,
   Entry,
   FileEntry,
@@ -17,6 +19,7 @@ import type {
   OnConflict,
   Restore,
   Scope,
+  Share,
   SortKey,
   Trashed,
   Upload,
@@ -87,6 +90,18 @@ export class Api {
 
   revokeToken(id: string): Promise<void> {
     return this.call("DELETE", `/api/v1/tokens/${encodeURIComponent(id)}`);
+  }
+
+  shares(): Promise<{ shares: Share[] }> {
+    return this.call("GET", "/api/v1/shares");
+  }
+
+  createShare(body: CreateShare): Promise<CreatedShare> {
+    return this.call("POST", "/api/v1/shares", { body });
+  }
+
+  revokeShare(id: string): Promise<void> {
+    return this.call("DELETE", `/api/v1/shares/${encodeURIComponent(id)}`);
   }
 
   /** Last used first. */
@@ -160,10 +175,10 @@ export class Api {
     return this.call("POST", "/api/v1/changes", { body: { changes } });
   }
 
-  /** Deletes a file, unless its content is another one by now. */
+  /** Deletes a file for good, which nobody has seen, unless its content is another one by now. */
   removeIf(path: string, blake3: string): Promise<void> {
     const headers = { "If-Match": `"${blake3}"` };
-    return this.call("DELETE", `/api/v1/files${encodePath(path)}`, { headers });
+    return this.call("DELETE", `/api/v1/files${encodePath(path)}?permanent=true`, { headers });
   }
 
   /** A page of what was deleted, last deleted first. */
@@ -322,7 +337,7 @@ export function contentUrl(path: string): string {
   return `/api/v1/content${encodePath(path)}`;
 }
 
-async function errorOf(response: Response): Promise<ApiError> {
+export async function errorOf(response: Response): Promise<ApiError> {
   const body = await response.text().catch(() => "");
   const type = response.headers.get("Content-Type") ?? "";
   const wait = parseRetryAfter(response.headers.get("Retry-After"), Date.now());

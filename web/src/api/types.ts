@@ -149,3 +149,55 @@ export interface Restore {
   path?: string;
   on_conflict?: "fail" | "rename";
 }
+
+export interface CreateShare {
+  path: string;
+  /** Seconds; for ever when absent. */
+  expires_in?: number;
+  password?: string;
+  /** Any number when absent. */
+  max_downloads?: number;
+  /** Others add files to the folder instead of seeing it. */
+  uploads?: true;
+}
+
+/** A link, as its owner sees it: never with its token. */
+export interface Share {
+  id: string;
+  path: string;
+  kind: "file" | "folder";
+  created_at: string;
+  expires_at?: string;
+  max_downloads?: number;
+  downloads: number;
+  has_password: boolean;
+  /** Others add files; servers that do not know of such links leave it out. */
+  uploads?: boolean;
+}
+
+/** With the secret, which no other answer has. */
+export type CreatedShare = Share & { token: string; url: string };
+
+/** A file or folder as those see it who have a link. */
+export interface SharedEntry {
+  kind: "file" | "folder";
+  name: string;
+  /** Below what is shared, which itself is `/`. */
+  path: string;
+  size?: number;
+  media_type?: string;
+  modified_at: string;
+}
+
+/** What a link shows. Before it is unlocked nothing but when it ends. */
+export interface PublicShare {
+  needs_password: boolean;
+  expires_at?: string;
+  /** Any number when absent. */
+  downloads_left?: number;
+  uploads?: boolean;
+  entry?: SharedEntry;
+  /** Of a folder that is shown. */
+  entries?: SharedEntry[];
+  next_cursor?: string;
+}

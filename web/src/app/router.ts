@@ -1,4 +1,4 @@
-/** Addresses of the app: `/` and `/drive/...` are folders, the rest are single pages. */
+/** Addresses of the app: `/` and `/drive/...` are folders, `/s/...` are links, the rest are single pages. */
 import { computed, signal } from "@preact/signals";
 import { decodePath, encodePath } from "../paths";
 
@@ -9,10 +9,13 @@ export type Route =
   /** The query is what is searched for in the folder; empty for the folder itself. */
   | { page: "drive"; path: string; query: string }
   | { page: "uploads" }
+  | { page: "shares" }
   | { page: "trash" }
   | { page: "account" }
   | { page: "signin" }
   | { page: "register" }
+  /** For whoever has the link, signed in or not. */
+  | { page: "link"; token: string }
   | { page: "missing" };
 
 /** Path and query of where the page is. */
@@ -32,11 +35,13 @@ export function parse(url: string): Route {
     const path = decodePath(pathname.slice(6));
     return path === undefined ? { page: "missing" } : { page: "drive", path, query };
   }
+  const token = /^\/s\/([^/]+)\/?$/.exec(pathname)?.[1];
+  if (token) return { page: "link", token };
   const page = pathname.slice(1);
   return isPage(page) ? { page } : { page: "missing" };
 }
 
-const PAGES = ["uploads", "trash", "account", "signin", "register"] as const;
+const PAGES = ["uploads", "shares", "trash", "account", "signin", "register"] as const;
 
 function isPage(text: string): text is (typeof PAGES)[number] {
   return (PAGES as readonly string[]).includes(text);

@@ -7,9 +7,9 @@ import { Engine, FILES_AT_ONCE_HTTP2, type KnownUpload } from "../upload/engine"
 import { WorkerHasher } from "../upload/hasher";
 import { Kv } from "../upload/kv";
 import { serverOf } from "../upload/server";
+import { route } from "./router";
+import { ticker } from "./ticker";
 
-/** The page shows the engine's state this often at most, in milliseconds. */
-const SHOW_EVERY = 120;
 /** After a file has arrived, how long to wait for more before asking what has changed: ms. */
 const SETTLE = 400;
 /** The same while many arrive: asking each time would slow them down. */
@@ -41,19 +41,7 @@ function overHttp2(): boolean {
   return page?.nextHopProtocol === "h2" || page?.nextHopProtocol === "h3";
 }
 
-let shown = 0;
-let showing = false;
-// What the user does shows at once; what comes in crowds is merged.
-engine.onChange = () => {
-  if (showing) return;
-  showing = true;
-  const wait = Math.max(0, shown + SHOW_EVERY - performance.now());
-  setTimeout(() => {
-    showing = false;
-    shown = performance.now();
-    engineTick.value += 1;
-  }, wait);
-};
+engine.onChange = ticker(engineTick);
 
 let arrived: string[] = [];
 let settling: ReturnType<typeof setTimeout> | undefined;
@@ -93,6 +81,8 @@ export function startOver(): void {
 
 export function follow(): void {
   session.onReplaced = (by) => {
+    // What a link shows is nobody's in particular, and may be in the middle of an upload.
+    if (route.value.page === "link") return;
     // Nothing of the other user stays on the page, and what it shows may not be the new one's.
     startOver();
     if (by === undefined) location.reload();

@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { go, onLink, route } from "../app/router";
-import { session } from "../app/services";
+import { engine, engineTick, session } from "../app/services";
+import { wordsFor } from "../app/words";
 import { t } from "../i18n";
 import { Account } from "./account/account";
 import { Drive } from "./drive/drive";
@@ -11,6 +12,8 @@ import { SignIn } from "./signin";
 import { UploadPanel } from "./uploads/panel";
 import { Unfinished } from "./uploads/unfinished";
 
+const LinkPage = lazy(() => import("./link/page").then(({ LinkPage }) => LinkPage));
+const Shares = lazy(() => import("./shares/page").then(({ Shares }) => Shares));
 const Trash = lazy(() => import("./trash/trash").then(({ Trash }) => Trash));
 
 export function App() {
@@ -25,10 +28,12 @@ export function App() {
     // biome-ignore lint/a11y/noStaticElementInteractions: the links are what is clicked
     // biome-ignore lint/a11y/useKeyWithClickEvents: browsers send clicks for keys on links
     <div class="app" onClick={onLink}>
-      {state === "in" ? (
+      {at.page === "link" ? (
+        <LinkPage key={at.token} token={at.token} />
+      ) : state === "in" ? (
         <Shell>
           <Page />
-          <UploadPanel />
+          <UploadPanel queue={engine} tick={engineTick} words={wordsFor} />
         </Shell>
       ) : (
         <SignIn register={at.page === "register" && state === "out"} />
@@ -45,6 +50,8 @@ function Page() {
       return <Drive path={at.path} query={at.query} />;
     case "uploads":
       return <Unfinished />;
+    case "shares":
+      return <Shares />;
     case "trash":
       return <Trash />;
     case "account":

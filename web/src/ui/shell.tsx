@@ -28,6 +28,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
             short={t("nav.uploadsShort")}
             count={unfinished.value.length}
           />
+          <Place page="shares" href="/shares" icon="link" text={t("nav.shares")} />
           <Place page="trash" href="/trash" icon="trash" text={t("nav.trash")} />
           <Place page="account" href="/account" icon="user" text={t("nav.account")} />
         </nav>

@@ -20,28 +20,47 @@ export async function put(api: Api, url: string, body: Body, signal: AbortSignal
   for (let attempt = 0; ; attempt++) {
     const token = await api.session.token();
     signal.throwIfAborted();
-    const answer = await send(api, url, token, body, signal);
+    const headers: Record<string, string> = {
+      Authorization: `Bearer ${token}`,
+      // The server guesses the type from the name; what the browser guesses differs by machine.
+      "Content-Type": "application/octet-stream",
+    };
+    api.position.tell((name, value) => {
+      headers[name] = value;
+    });
+    const answer = await send({ method: "PUT", url, headers, body }, signal);
+    api.position.learn(answer);
     if (answer.status >= 200 && answer.status < 300) return answer.text;
     if (answer.status === 401 && attempt === 0) {
       api.session.refused(token);
       continue;
     }
-    const problem = problemOf(answer.status, answer.get("Content-Type") ?? "", answer.text);
-    throw new ApiError(problem, parseRetryAfter(answer.get("Retry-After"), Date.now()));
+    throw failure(answer);
   }
 }
 
-interface Answer {
+/** What an answer that is no success says. */
+export function failure(answer: Answer): ApiError {
+  const problem = problemOf(answer.status, answer.get("Content-Type") ?? "", answer.text);
+  return new ApiError(problem, parseRetryAfter(answer.get("Retry-After"), Date.now()));
+}
+
+export interface Request {
+  method: string;
+  url: string;
+  headers: Record<string, string>;
+  body?: Body;
+}
+
+export interface Answer {
   status: number;
   text: string;
   get(name: string): string | null;
 }
 
-function send(
-  api: Api,
-  url: string,
-  token: string,
-  body: Body,
+/** Sends one request. Fails with `NetworkError` when there is no answer, whatever its status. */
+export function send(
+  { method, url, headers, body }: Request,
   signal: AbortSignal,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
@@ -59,21 +78,17 @@ function send(
       else if (request.status === 0) reject(new NetworkError());
       else {
         const get = (name: string) => request.getResponseHeader(name);
-        api.position.learn({ get });
         resolve({ status: request.status, text: request.responseText, get });
       }
     };
     request.upload.onprogress = (event) => {
       alive();
-      body.onSent(event.loaded);
+      body?.onSent(event.loaded);
     };
     signal.addEventListener("abort", stop, { once: true });
-    request.open("PUT", url);
-    request.setRequestHeader("Authorization", `Bearer ${token}`);
-    // The server guesses the type from the name; what the browser guesses differs by machine.
-    request.setRequestHeader("Content-Type", "application/octet-stream");
-    api.position.tell((name, value) => request.setRequestHeader(name, value));
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     alive();
-    request.send(body.blob);
+    request.send(body?.blob ?? null);
   });
 }

@@ -1,16 +1,21 @@
 //! The only door: what it does not let through, and what it says when nobody is behind it.
 
+use std::time::Duration;
+
 use cloudstore_proto::{
     account::{ListKeysRequest, account_store_client::AccountStoreClient},
     http::{PROBLEM_JSON, Problem},
 };
 use cloudstore_stack_tests::{Stack, Writer, stack::INSTANCES};
-use cloudstore_testkit::client::attempt;
+use cloudstore_testkit::{client::attempt, eventually};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 use tonic::{Code, Request, transport::Endpoint};
+
+/// The gateway writes its log every second.
+const LOGGED: Duration = Duration::from_secs(10);
 
 /// What services answer among themselves and to operators, and ways to ask for it that only look
 /// like others.
@@ -158,5 +163,49 @@ async fn a_service_without_instances() {
             "{service} is back"
         );
     }
+    writer.finish().await;
+}
+
+/// What opens a share is in its address, and nginx repeats addresses wherever it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_shares_are_in_no_log() {
+    const TOKEN: &str = "css_nobody-may-see-nobody-may-see-nobody-may-se";
+    let stack = Stack::up().await;
+    let writer = Writer::new(&stack).await;
+    let instances = ["download-1", "download-2", "account-1", "account-2"];
+    stack.stop(&instances).await;
+    let read = |name: &str| std::fs::read_to_string(stack.dir().join("log").join(name)).unwrap();
+    let control = format!("/api/v1/files/{}", uuid::Uuid::now_v7());
+    let addresses = [
+        format!("/s/{TOKEN}"),
+        format!("{}/s/{TOKEN}", stack.url()),
+        format!("//s/{TOKEN}"),
+        format!("/%73/{TOKEN}"),
+        format!("/api/v1/public/shares/{TOKEN}"),
+        format!("/api/v1/public/shares/{TOKEN}/content/a?disposition=inline"),
+        format!("/api/v1/public/shares/{TOKEN}/unlock"),
+        control.clone(),
+    ];
+    for address in &addresses {
+        let answer = raw(&stack, address, writer.client.token()).await;
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(matches!(status, "404" | "503"), "{address}: {answer}");
+    }
+    // What the last one left is there, so is what the others did.
+    eventually(LOGGED, async || {
+        for log in ["gateway-access.log", "gateway-error.log"] {
+            if !read(log).contains(&control) {
+                return Err(format!("{log} says nothing of {control}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+    for log in ["gateway-access.log", "gateway-error.log"] {
+        let lines = read(log);
+        let told = lines.lines().find(|line| line.contains("nobody-may-see"));
+        assert_eq!(told, None, "{log}");
+    }
+    stack.start(&instances).await;
     writer.finish().await;
 }

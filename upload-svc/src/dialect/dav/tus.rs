@@ -41,6 +41,7 @@ pub(super) async fn create(call: Call, origin: &str, body: Body) -> Result<Respo
         account_id: call.user.account_id,
         may_replace: true,
         is_anonymous: false,
+        folder: "/".into(),
     };
     let place = Place {
         folder: call.path.clone(),

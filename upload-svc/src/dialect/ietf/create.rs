@@ -50,7 +50,7 @@ pub(super) async fn in_files(
 ) -> Response {
     let version = Version::of(request.headers());
     let id = user.new_id();
-    let target = path_in_files(request.headers(), id).map(|path| Target {
+    let target = path_in_files(request.headers(), &user, id).map(|path| Target {
         path,
         on_conflict: OnConflict::Rename,
         mtime_ms: 0,
@@ -70,11 +70,12 @@ pub(super) async fn in_files(
     settled(version, created)
 }
 
-fn path_in_files(headers: &HeaderMap, id: Uuid) -> Result<String> {
-    match disposition::name(headers) {
-        Some(name) => Ok(path::normalize_new(&name)?),
-        None => Metadata::of(headers)?.path(id),
-    }
+fn path_in_files(headers: &HeaderMap, user: &Depositor, id: Uuid) -> Result<String> {
+    let path = match disposition::name(headers) {
+        Some(name) => path::normalize_new(&name)?,
+        None => Metadata::of(headers)?.path(id)?,
+    };
+    Ok(path::normalize_new(&format!("{}{path}", user.folder))?)
 }
 
 /// `PUT` or `POST /api/v1/content/{path}` with an offer to resume.

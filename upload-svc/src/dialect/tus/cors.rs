@@ -16,7 +16,8 @@ const ACCEPTED: HeaderValue = HeaderValue::from_static(
     "Authorization,Content-Type,Origin,X-Requested-With,X-Request-ID,X-HTTP-Method-Override,\
      Tus-Resumable,Upload-Offset,Upload-Length,Upload-Defer-Length,Upload-Metadata,Upload-Concat,\
      Upload-Checksum,Upload-Complete,Upload-Incomplete,Upload-Draft-Interop-Version,\
-     Content-Disposition,Content-Digest,Repr-Digest,Cloudstore-Position",
+     Content-Disposition,Content-Digest,Repr-Digest,Cloudstore-Position,\
+     Cloudstore-Share-Ticket",
 );
 const METHODS: HeaderValue = HeaderValue::from_static("POST,HEAD,PATCH,DELETE,GET,OPTIONS");
 /// How long a browser may remember these answers, in seconds: a day, which is what none exceeds.

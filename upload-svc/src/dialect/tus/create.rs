@@ -37,11 +37,11 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let at_root = Place {
-        folder: "/".to_owned(),
+    let place = Place {
+        folder: user.folder.to_string(),
         on_conflict: OnConflict::Rename,
     };
-    create_at(&engine, user, &origin, at_root, &parts.headers, body).await
+    create_at(&engine, user, &origin, place, &parts.headers, body).await
 }
 
 /// Where an upload is to become a file.
@@ -64,8 +64,8 @@ pub(crate) async fn create_at(
         let detail = "uploads are created by POST";
         return Err(Problem::new(Kind::MethodNotAllowed, detail));
     }
-    let wanted = Wanted::read(engine, user, place, headers, !body.is_end_stream()).await?;
-    let session = begin(engine, user, &wanted).await?;
+    let wanted = Wanted::read(engine, &user, place, headers, !body.is_end_stream()).await?;
+    let session = begin(engine, user.account_id, &wanted).await?;
     let offset = match fill(engine, &session, &wanted, headers, body).await {
         Ok(offset) => offset,
         Err(error) => {
@@ -109,7 +109,7 @@ struct Wanted {
 impl Wanted {
     async fn read(
         engine: &Engine,
-        user: Depositor,
+        user: &Depositor,
         place: Place,
         headers: &HeaderMap,
         has_body: bool,
@@ -179,7 +179,7 @@ fn length(headers: &HeaderMap, is_final: bool) -> Result<Option<u64>> {
     }
 }
 
-async fn begin(engine: &Engine, user: Depositor, wanted: &Wanted) -> Result<Arc<Session>> {
+async fn begin(engine: &Engine, account: Uuid, wanted: &Wanted) -> Result<Arc<Session>> {
     let entry = Begin {
         id: Some(wanted.id),
         path: wanted.path.clone(),
@@ -191,7 +191,7 @@ async fn begin(engine: &Engine, user: Depositor, wanted: &Wanted) -> Result<Arc<
         part: wanted.concat == Concat::Partial,
         note: wanted.note.clone(),
     };
-    let begun = engine.begin(user.account_id, vec![entry], false).await?;
+    let begun = engine.begin(account, vec![entry], false).await?;
     match begun.into_iter().next() {
         Some(Begun::Uploading(session)) => Ok(session),
         Some(Begun::Refused(error)) => Err(error.into()),

@@ -9,10 +9,17 @@ import { Name } from "../parts/name";
 import { tell } from "../parts/toast";
 
 /** Everything the server says of an entry. */
-export function Details({ entry, onClose }: { entry: Entry; onClose(): void }) {
+export function Details(props: { entry: Entry; onClose(): void; onShare(): void }) {
+  const { entry, onClose, onShare } = props;
   const file = entry.kind === "file" ? entry : undefined;
+  const buttons = (
+    <button type="button" onClick={onShare}>
+      <Icon name="link" />
+      {t("drive.share")}
+    </button>
+  );
   return (
-    <Dialog title={t("details.title")} onClose={onClose} size="medium">
+    <Dialog title={t("details.title")} onClose={onClose} size="medium" actions={buttons}>
       <div class="details-head">
         <Icon name={file ? iconFor(file.media_type) : "folder"} class={file ? "" : "folder"} />
         <Name name={nameOf(entry.path)} />

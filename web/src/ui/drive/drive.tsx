@@ -7,6 +7,7 @@ import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
 import { isBelow, nameOf, parentOf } from "../../paths";
 import { Icon, type IconName } from "../parts/icons";
+import { lazy } from "../parts/lazy";
 import type { MenuEntry } from "../parts/menu";
 import { copyAll, moveAll, removeAll, save } from "./actions";
 import { Crumbs } from "./crumbs";
@@ -21,9 +22,14 @@ import { Found, Search } from "./search";
 import { Taken } from "./taken";
 import { DropZone, UploadButton } from "./upload";
 
+const ShareDialog = lazy(
+  () => import("../shares/dialog").then(({ ShareDialog }) => ShareDialog),
+  true,
+);
+
 type Open =
   | { what: "new-folder" }
-  | { what: "rename" | "details"; entry: Entry }
+  | { what: "rename" | "details" | "share"; entry: Entry }
   | { what: "preview"; entry: FileEntry }
   | { what: "move" | "copy"; entries: Entry[] }
   | { what: "taken"; paths: string[]; folder: string };
@@ -77,7 +83,16 @@ export function Drive({ path, query }: { path: string; query: string }) {
       <Content folder={folder} actions={actions} />
       {open?.what === "new-folder" && <NewFolder folder={path} onClose={close} done={changed} />}
       {open?.what === "rename" && <Rename entry={open.entry} onClose={close} done={changed} />}
-      {open?.what === "details" && <Details entry={open.entry} onClose={close} />}
+      {open?.what === "details" && (
+        <Details
+          entry={open.entry}
+          onClose={close}
+          onShare={() => setOpen({ what: "share", entry: open.entry })}
+        />
+      )}
+      {open?.what === "share" && (
+        <ShareDialog path={open.entry.path} kind={open.entry.kind} onClose={close} />
+      )}
       {(open?.what === "move" || open?.what === "copy") && (
         <Move
           entries={open.entries}
@@ -127,6 +142,7 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
       ? []
       : [{ icon: "folder", text: t("search.show"), onSelect: () => show(entry) } as const]),
     { icon: "download", text: t("drive.download"), onSelect: () => void save([entry]) },
+    { icon: "link", text: t("drive.share"), onSelect: () => setOpen({ what: "share", entry }) },
     { icon: "info", text: t("drive.details"), onSelect: () => setOpen({ what: "details", entry }) },
     { icon: "pencil", text: t("drive.rename"), onSelect: () => rename(entry) },
     {
@@ -244,6 +260,7 @@ interface SelectionProps {
 /** Takes the place of the tools, so that nothing below moves. */
 function Selection({ folder, setOpen, remove }: SelectionProps) {
   const chosen = folder.chosen();
+  const [only, ...others] = chosen;
   return (
     <div class="selection" role="toolbar" aria-label={tn("drive.selected", chosen.length)}>
       <button
@@ -256,6 +273,13 @@ function Selection({ folder, setOpen, remove }: SelectionProps) {
       </button>
       <span aria-live="polite">{tn("drive.selected", chosen.length)}</span>
       <Tool icon="download" text={t("drive.download")} run={() => void save(chosen)} />
+      {only && others.length === 0 && (
+        <Tool
+          icon="link"
+          text={t("drive.share")}
+          run={() => setOpen({ what: "share", entry: only })}
+        />
+      )}
       <Tool
         icon="move"
         text={t("drive.move")}

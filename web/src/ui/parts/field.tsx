@@ -16,6 +16,7 @@ interface Props {
   after?: ComponentChildren;
   onMount?: (input: HTMLInputElement) => void;
   maxLength?: number;
+  inputMode?: "numeric";
 }
 
 /** A labelled input, with what it expects and what is wrong with it. */
@@ -36,7 +37,7 @@ export function Field(props: Props) {
           value={value}
           // The types tell passwords from text, which this switches between.
           type={(type === "password" && !shown ? "password" : "text") as "text"}
-          inputMode={type === "email" ? "email" : "text"}
+          inputMode={props.inputMode ?? (type === "email" ? "email" : "text")}
           autocomplete={props.autocomplete ?? "off"}
           spellcheck={false}
           required={props.required ?? false}

@@ -1,7 +1,8 @@
-import { useState } from "preact/hooks";
+import type { Signal } from "@preact/signals";
+import { createContext } from "preact";
+import { useContext, useState } from "preact/hooks";
+import type { OnConflict } from "../../api/types";
 import { bytes, duration, percent, plain } from "../../app/format";
-import { engine, engineTick } from "../../app/services";
-import { wordsFor } from "../../app/words";
 import { type Key, t, tn } from "../../i18n";
 import { nameOf } from "../../paths";
 import { mayRetry } from "../../upload/engine";
@@ -15,13 +16,59 @@ import { VirtualRows } from "../parts/virtual";
 
 const ROW = 64;
 
+/** What brings files to the server. */
+export interface Queue {
+  readonly items: Item[];
+  readonly gate: { readonly away: boolean };
+  totals(now: number): Totals;
+  pause(item: Item): void;
+  resume(item: Item): void;
+  retry(item: Item): void;
+  cancel(item: Item): void;
+  all(action: "pause" | "resume" | "retry" | "cancel"): void;
+  clear(): void;
+  /** Only where names can be taken. */
+  decide?(item: Item, rule: OnConflict | "skip", always: boolean): void;
+}
+
+interface Shown {
+  queue: Queue;
+  /** Counts what there is to show. */
+  tick: Signal<number>;
+  /** Errors in words for whoever looks at it. */
+  words(error: unknown): string;
+}
+
+const Context = createContext<Shown | undefined>(undefined);
+
+/**
+ * The queue that the panel is about. It changes its items in place, because there may be thousands
+ * of them: whoever shows one draws it anew at every tick.
+ */
+function useQueue(): Shown {
+  const shown = useContext(Context);
+  if (!shown) throw new Error("rows are shown in a panel only");
+  void shown.tick.value;
+  return shown;
+}
+
 /** What happens with the files on their way. It stays out of the way until there are some. */
-export function UploadPanel() {
+export function UploadPanel(shown: Shown) {
+  const { queue, tick } = shown;
+  void tick.value;
+  if (queue.items.length === 0) return null;
+  return (
+    <Context.Provider value={shown}>
+      <Panel />
+    </Context.Provider>
+  );
+}
+
+function Panel() {
+  const { queue } = useQueue();
   const [open, setOpen] = useState(true);
-  followEngine();
-  const items = engine.items;
-  if (items.length === 0) return null;
-  const totals = engine.totals(performance.now());
+  const { items } = queue;
+  const totals = queue.totals(performance.now());
   const label = t(open ? "upload.collapse" : "upload.expand");
   return (
     <section class={open ? "panel open" : "panel"} aria-label={t("upload.panel")}>
@@ -41,7 +88,7 @@ export function UploadPanel() {
         </button>
       </header>
       <Progress value={totals.sent} max={totals.bytes} label={t("upload.progress")} />
-      {engine.gate.away && (
+      {queue.gate.away && (
         <p class="banner" role="status">
           <Icon name="alert" />
           {t("upload.away")}
@@ -69,14 +116,6 @@ export function UploadPanel() {
   );
 }
 
-/**
- * The engine changes its items in place, because there may be thousands of them: whoever shows one
- * draws it anew at every tick.
- */
-function followEngine(): void {
-  void engineTick.value;
-}
-
 function headline({ live, failed, conflicts, paused, done }: Totals): string {
   if (live > 0) return tn("upload.working", live);
   if (failed + conflicts > 0) return tn("upload.needs", failed + conflicts);
@@ -95,17 +134,18 @@ function summary({ sent, bytes: all, speed, eta, live, instant }: Totals): strin
 }
 
 function Buttons({ totals }: { totals: Totals }) {
-  const over = engine.items.some((item) => isOver(item.state));
-  const retryable = engine.items.some((item) => item.state === "failed");
+  const { queue } = useQueue();
+  const over = queue.items.some((item) => isOver(item.state));
+  const retryable = queue.items.some((item) => item.state === "failed");
   return (
     <footer>
-      {totals.live > 0 && <Do text="upload.pauseAll" run={() => engine.all("pause")} />}
-      {totals.paused > 0 && <Do text="upload.resumeAll" run={() => engine.all("resume")} />}
-      {retryable && <Do text="upload.retryAll" run={() => engine.all("retry")} />}
+      {totals.live > 0 && <Do text="upload.pauseAll" run={() => queue.all("pause")} />}
+      {totals.paused > 0 && <Do text="upload.resumeAll" run={() => queue.all("resume")} />}
+      {retryable && <Do text="upload.retryAll" run={() => queue.all("retry")} />}
       {totals.live + totals.paused > 1 && (
-        <Do text="upload.cancelAll" run={() => engine.all("cancel")} />
+        <Do text="upload.cancelAll" run={() => queue.all("cancel")} />
       )}
-      {over && <Do text="upload.clear" run={() => engine.clear()} />}
+      {over && <Do text="upload.clear" run={() => queue.clear()} />}
     </footer>
   );
 }
@@ -119,7 +159,7 @@ function Do({ text, run }: { text: Key; run(): void }) {
 }
 
 function Row({ item }: { item: Item }) {
-  followEngine();
+  const { queue } = useQueue();
   const name = nameOf(item.path);
   const label = plain(name);
   const bar = item.state === "hashing" || item.state === "sending" || item.state === "finishing";
@@ -143,28 +183,28 @@ function Row({ item }: { item: Item }) {
           <Small
             icon="pause"
             label={t("upload.pause", { name: label })}
-            run={() => engine.pause(item)}
+            run={() => queue.pause(item)}
           />
         )}
         {item.state === "paused" && (
           <Small
             icon="play"
             label={t("upload.resume", { name: label })}
-            run={() => engine.resume(item)}
+            run={() => queue.resume(item)}
           />
         )}
         {item.state === "failed" && mayRetry(item.error) && (
           <Small
             icon="retry"
             label={t("upload.retry", { name: label })}
-            run={() => engine.retry(item)}
+            run={() => queue.retry(item)}
           />
         )}
         {accepts(item.state, "cancel") && item.state !== "conflict" && (
           <Small
             icon="close"
             label={t("upload.cancel", { name: label })}
-            run={() => engine.cancel(item)}
+            run={() => queue.cancel(item)}
           />
         )}
       </div>
@@ -181,7 +221,7 @@ function Small({ icon, label, run }: { icon: IconName; label: string; run(): voi
 }
 
 function Badge({ item }: { item: Item }) {
-  followEngine();
+  useQueue();
   const icons: Partial<Record<Item["state"], IconName>> = {
     done: item.instant ? "bolt" : "check",
     failed: "alert",
@@ -192,9 +232,9 @@ function Badge({ item }: { item: Item }) {
 }
 
 function Status({ item }: { item: Item }) {
-  followEngine();
+  const { words } = useQueue();
   const parts: string[] = [];
-  if (item.state === "failed") return <p class="field-error">{wordsFor(item.error)}</p>;
+  if (item.state === "failed") return <p class="field-error">{words(item.error)}</p>;
   parts.push(item.state === "done" && item.instant ? t("state.instant") : t(`state.${item.state}`));
   if (item.state === "sending") {
     parts.push(percent(item.sent, item.size));
@@ -207,9 +247,9 @@ function Status({ item }: { item: Item }) {
 }
 
 function Conflict({ item }: { item: Item }) {
-  followEngine();
+  const { queue } = useQueue();
   const [all, setAll] = useState(false);
-  const many = engine.items.filter((other) => other.state === "conflict").length > 1;
+  const many = queue.items.filter((other) => other.state === "conflict").length > 1;
   return (
     <div class="conflict">
       <span class="unseen">{t("conflict.text")}</span>
@@ -218,7 +258,7 @@ function Conflict({ item }: { item: Item }) {
           type="button"
           class="small"
           key={rule}
-          onClick={() => engine.decide(item, rule, all)}
+          onClick={() => queue.decide?.(item, rule, all)}
         >
           {t(`conflict.${rule}`)}
         </button>

@@ -1,0 +1,2 @@
+-- Shares that collect what others upload.
+ALTER TABLE shares ADD COLUMN uploads BOOLEAN NOT NULL DEFAULT FALSE;
