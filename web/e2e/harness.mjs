@@ -266,3 +266,18 @@ export async function allDone(page, timeout = 60_000) {
   const panel = page.getByRole("region", { name: "Uploads" });
   await panel.getByRole("heading", { name: /uploaded$/ }).waitFor({ timeout });
 }
+
+export const row = (page, name) => page.getByRole("row").filter({ hasText: name });
+
+/** Waits for the uploads, and has them out of the way. */
+export async function clear(page) {
+  await allDone(page);
+  await page.getByRole("button", { name: "Clear finished" }).click();
+  await page.getByRole("region", { name: "Uploads" }).waitFor({ state: "hidden" });
+}
+
+/** Chooses from the menu of the entry whose name matches. */
+export async function menu(page, name, entry) {
+  await page.getByRole("button", { name: new RegExp(`Actions for .*${name}`) }).click();
+  await page.getByRole("menuitem", { name: entry }).click();
+}

@@ -1,20 +1,16 @@
 import { render } from "preact";
-import { ApiError, problemOf } from "./api/error";
 import { startServiceWorker } from "./app/download";
 import { route } from "./app/router";
 import { follow, refreshAccount, refreshUnfinished, session } from "./app/services";
 import { applyTheme } from "./app/theme";
-import { wordsFor } from "./app/words";
 import { startLanguage } from "./i18n";
 import "./styles/index.css";
 import { App } from "./ui/app";
-import { tell } from "./ui/parts/toast";
+import { tellError } from "./ui/parts/toast";
 
 applyTheme();
 follow();
-void startServiceWorker((status) => {
-  tell(wordsFor(new ApiError(problemOf(status, "", ""))), true);
-});
+void startServiceWorker(tellError);
 await startLanguage();
 
 const root = document.getElementById("app");

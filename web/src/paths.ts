@@ -48,6 +48,19 @@ export function isBelow(path: string, folder: string): boolean {
   return path !== folder && path.startsWith(folder === "/" ? "/" : `${folder}/`);
 }
 
+/** Of paths those that are not below another one of them: what happens to that happens to them. */
+export function outermost(paths: string[]): string[] {
+  const all = new Set(paths);
+  const covered = (path: string) => {
+    for (let at = path; at !== "/"; ) {
+      at = parentOf(at);
+      if (all.has(at)) return true;
+    }
+    return false;
+  };
+  return paths.filter((path) => !covered(path));
+}
+
 /** For an address: every name encoded, so that nothing in it is taken for syntax. */
 export function encodePath(path: string): string {
   return segments(path)

@@ -10,6 +10,7 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 /** A tab that does not answer within this time is gone. Milliseconds. */
 const PATIENCE = 10_000;
 const CONTENT = "/api/v1/content/";
+const ARCHIVE = "/api/v1/archive";
 /** What a request for a part needs, and nothing that would tell more. */
 const PASSED_ON = ["Range", "If-Range"];
 
@@ -20,14 +21,16 @@ worker.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   const tab = url.searchParams.get("tab");
   if (event.request.method !== "GET" || url.origin !== worker.location.origin) return;
-  if (!tab || !url.pathname.startsWith(CONTENT)) return;
+  if (!tab || !(url.pathname.startsWith(CONTENT) || url.pathname === ARCHIVE)) return;
   event.respondWith(answer(event.request, url, tab));
 });
 
 async function answer(request: Request, url: URL, tab: string): Promise<Response> {
-  const token = await tokenOf(tab);
-  if (!token) return new Response(null, { status: 401 });
+  const selection = url.searchParams.get("selection");
+  const { token, body } = await ask(tab, selection);
+  if (!token || (selection !== null && !body)) return new Response(null, { status: 401 });
   url.searchParams.delete("tab");
+  url.searchParams.delete("selection");
   // The store's own address would need other credentials, so the server sends the content itself.
   const headers = new Headers({
     Authorization: `Bearer ${token}`,
@@ -38,26 +41,39 @@ async function answer(request: Request, url: URL, tab: string): Promise<Response
     if (value) headers.set(name, value);
   }
   const init: RequestInit = { headers, credentials: "omit", signal: request.signal };
+  if (body) {
+    // An archive: what is to be in it is more than an address can say.
+    headers.set("Content-Type", "application/json");
+    Object.assign(init, { method: "POST", body });
+  }
   const response = await fetch(url, init).catch(() => new Response(null, { status: 504 }));
   if (response.ok || request.destination !== "iframe") return response;
+  const type = response.headers.get("Content-Type") ?? "";
+  const text = await response.text().catch(() => "");
   for (const client of await worker.clients.matchAll({ type: "window" })) {
-    client.postMessage({ tab, failed: response.status });
+    client.postMessage({ tab, failed: response.status, type, text });
   }
   // 204: the frame stays as it is.
   return new Response(null, { status: 204 });
 }
 
-async function tokenOf(tab: string): Promise<string | undefined> {
+interface Answer {
+  token?: string;
+  /** Of the request for the selection. */
+  body?: string;
+}
+
+async function ask(tab: string, selection: string | null): Promise<Answer> {
   const clients = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(undefined), PATIENCE);
+    const timer = setTimeout(() => resolve({}), PATIENCE);
     for (const client of clients) {
       const channel = new MessageChannel();
-      channel.port1.onmessage = ({ data }: MessageEvent<{ token?: string }>) => {
+      channel.port1.onmessage = ({ data }: MessageEvent<Answer>) => {
         clearTimeout(timer);
-        resolve(data.token);
+        resolve(data);
       };
-      client.postMessage({ ask: "token", tab }, [channel.port2]);
+      client.postMessage({ ask: "token", tab, selection }, [channel.port2]);
     }
   });
 }

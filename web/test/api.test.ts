@@ -28,8 +28,9 @@ class Accounts {
     if (url === "/api/v1/sessions/refresh") {
       this.refreshes += 1;
       const { refresh_token } = JSON.parse(String(init.body)) as { refresh_token: string };
+      const good = refresh_token === this.refresh;
       await new Promise((resolve) => setTimeout(resolve, 5));
-      return refresh_token === this.refresh ? this.pair(200) : refused();
+      return good ? this.pair(200) : refused();
     }
     const header = new Headers(init.headers).get("Authorization") ?? "";
     return this.valid.has(header.slice(7)) ? Response.json({ username: "a" }) : refused();
@@ -116,6 +117,83 @@ describe("the session", () => {
     await until(() => session.state.value === "expired");
     await session.signIn("bob", "x");
     await answer;
+  });
+});
+
+describe("another tab", () => {
+  it("that signs in as somebody else ends this one", async () => {
+    const { accounts, session, api } = await signedIn();
+    const replaced: (string | undefined)[] = [];
+    session.onReplaced = (by) => replaced.push(by);
+    const other = new Session(accounts.fetch, accounts.keeper, () => 0);
+    other.forget();
+    accounts.valid.clear();
+    await other.signIn("bob", "x");
+    // Its request is refused, and what it finds in place of its own tokens is not its own.
+    await expect(api.me()).rejects.toThrow("signed out");
+    expect(session.state.value).toBe("out");
+    await expect(session.token()).rejects.toThrow("signed out");
+    expect(replaced).toEqual(["bob"]);
+    expect(accounts.kept?.username).toBe("bob");
+    expect(await other.token()).toBe("access2");
+  });
+
+  it("that signs in while this one exchanges is not overwritten", async () => {
+    const { accounts, clock, session } = await signedIn();
+    clock.now = 550_000;
+    const exchanged = expect(session.token()).rejects.toThrow("signed out");
+    const other = new Session(accounts.fetch, accounts.keeper, () => clock.now);
+    other.forget();
+    await other.signIn("bob", "x");
+    await exchanged;
+    expect(accounts.kept?.username).toBe("bob");
+    expect(session.state.value).toBe("out");
+  });
+
+  it("of the same account changes nothing, however the name is written", async () => {
+    const { accounts, session } = await signedIn();
+    const other = new Session(accounts.fetch, accounts.keeper, () => 0);
+    await other.signIn("ALICE", "x");
+    session.follow();
+    expect(session.state.value).toBe("in");
+  });
+
+  it("that signs out ends this one", async () => {
+    const { accounts, session } = await signedIn();
+    const replaced: (string | undefined)[] = [];
+    session.onReplaced = (by) => replaced.push(by);
+    new Session(accounts.fetch, accounts.keeper, () => 0).forget();
+    session.follow();
+    session.follow();
+    expect(session.state.value).toBe("out");
+    expect(replaced).toEqual([undefined]);
+  });
+});
+
+describe("signing out", () => {
+  it("tells the server", async () => {
+    const { accounts, session, api } = await signedIn();
+    expect(await api.signOut(false)).toBe(true);
+    expect([session.state.value, accounts.kept]).toEqual(["out", undefined]);
+  });
+
+  it("forgets the tokens although the server does not answer, and says so", async () => {
+    for (const answer of [
+      () => Promise.reject(new TypeError("offline")),
+      () => Promise.resolve(new Response("", { status: 503 })),
+    ]) {
+      const { accounts, session } = await signedIn();
+      expect(await new Api(answer, session).signOut(true)).toBe(false);
+      expect([session.state.value, accounts.kept]).toEqual(["out", undefined]);
+    }
+  });
+
+  it("does not wait for a session that has ended", async () => {
+    const { accounts, session, api } = await signedIn();
+    accounts.valid.clear();
+    accounts.refresh = "revoked";
+    expect(await api.signOut(false)).toBe(true);
+    expect([session.state.value, accounts.kept]).toEqual(["out", undefined]);
   });
 });
 

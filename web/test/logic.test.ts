@@ -8,6 +8,7 @@ import {
   join,
   nameFault,
   nameOf,
+  outermost,
   parentOf,
 } from "../src/paths";
 import { BadRuns, chunksOf, missingBytes } from "../src/upload/ranges";
@@ -158,6 +159,12 @@ describe("paths", () => {
       "/",
       "",
     ]);
+    expect(outermost(["/a/b", "/a", "/ab", "/c/d/e", "/c/d/e/f/g"])).toEqual([
+      "/a",
+      "/ab",
+      "/c/d/e",
+    ]);
+    expect(outermost(["/"])).toEqual(["/"]);
     expect([join("/", "a"), join("/a", "b")]).toEqual(["/a", "/a/b"]);
     expect([isBelow("/a/b", "/a"), isBelow("/ab", "/a"), isBelow("/a", "/")]).toEqual([
       true,

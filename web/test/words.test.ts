@@ -25,8 +25,8 @@ describe("numbers", () => {
   });
 
   it("choose the form of the text", () => {
-    expect(tn("delete.done", 1, { name: "a" })).toBe("Deleted “a”");
-    expect(tn("delete.done", 1200, { name: "a" })).toBe("1,200 items deleted");
+    expect(tn("delete.done", 1, { name: "a" })).toBe("“a” is in the trash");
+    expect(tn("delete.done", 1200, { name: "a" })).toBe("1,200 items are in the trash");
   });
 });
 
@@ -55,7 +55,7 @@ describe("errors", () => {
     new ApiError({ type: `/problems/${slug}`, title: "", status, request_id: "r-1" });
 
   it("say what to do", () => {
-    expect(wordsFor(problem("quota-exceeded", 413))).toMatch(/Delete something/);
+    expect(wordsFor(problem("quota-exceeded", 413))).toMatch(/Empty the trash/);
     expect(wordsFor(problem("internal", 500))).toMatch(/r-1/);
     expect(wordsFor(new NetworkError())).toMatch(/connection/);
     expect(wordsFor(new Changed())).toMatch(/changed/);

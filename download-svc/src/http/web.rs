@@ -54,6 +54,7 @@ pub(crate) fn routes() -> Router {
         .route("/drive/{*path}", page())
         .route("/uploads", page())
         .route("/shares", page())
+        .route("/trash", page())
         .route("/account", page())
         .route("/signin", page())
         .route("/register", page())
@@ -202,6 +203,7 @@ mod tests {
             "/drive/a/b%2Fc",
             "/uploads",
             "/shares",
+            "/trash",
             "/account",
             "/signin",
         ] {

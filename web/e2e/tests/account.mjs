@@ -107,3 +107,63 @@ export async function tabsShareTheSession({ browser, url, username }) {
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
   return page;
 }
+
+export async function anotherSessionIsListedAndEnded({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  const userAgent =
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0";
+  const other = await newPage(browser, { userAgent });
+  await other.goto(`${url}/signin`);
+  await other.getByLabel("Username").fill(username);
+  await other.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await other.getByRole("button", { name: "Sign in" }).click();
+  await other.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  await page.goto(`${url}/account`);
+  const sessions = page.getByRole("region", { name: "Signed in" });
+  await sessions.getByText("Firefox on Windows").waitFor();
+  assert.equal(await sessions.getByRole("listitem").count(), 2);
+  assert.equal(await sessions.getByText("This one").count(), 1);
+  await sessions.getByRole("button", { name: "Sign out Firefox on Windows" }).click();
+  await page.getByText("Firefox on Windows is signed out").waitFor();
+  await sessions.getByText("Firefox on Windows").waitFor({ state: "detached" });
+  await page.waitForTimeout(1_500);
+  await other.reload();
+  await other.getByText("Your session has ended.").waitFor();
+  await page.reload();
+  await sessions.getByText("This one").waitFor();
+  return page;
+}
+
+export async function signingOutWithoutTheServerForgetsHere({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  await page.getByRole("link", { name: "Account" }).click();
+  await page.route(/\/api\/v1\/sessions\/current/, (route) => route.abort());
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await page.getByText("the server could not be told").waitFor();
+  assert.equal(await page.evaluate(() => localStorage.getItem("cloudstore.session")), null);
+  await page.reload();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  return page;
+}
+
+export async function aTabNeverGoesOnAsSomebodyElse({ browser, url, username }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  await register(await newPage(browser), url, `${username}-2`);
+  const other = await page.context().newPage();
+  await page.goto(`${url}/account`);
+  await page.getByText(`${username}, here since`).waitFor();
+  await other.goto(`${url}/account`);
+  await other.getByRole("button", { name: "Sign out", exact: true }).click();
+  await other.getByLabel("Username").fill(`${username}-2`);
+  await other.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await other.getByRole("button", { name: "Sign in" }).click();
+  await other.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  // It begins anew, and shows nothing of the old account.
+  await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  await page.getByRole("link", { name: "Account" }).click();
+  await page.getByText(`${username}-2, here since`).waitFor();
+  return page;
+}

@@ -15,15 +15,25 @@ import type {
   Entry,
   FileEntry,
   Listing,
+  Login,
+  OnConflict,
+  Restore,
   Scope,
   Share,
   SortKey,
+  Trashed,
   Upload,
   UploadState,
 } from "./types";
 
 /** The policy lets the page talk to its own server only, not to the store a redirect leads to. */
 const STREAMED = { "Cloudstore-Delivery": "stream" };
+
+/** How long signing out waits for the server. Milliseconds. */
+const FAREWELL = 5_000;
+
+/** Entries of a page of the trash: as many as somebody looks through. */
+const TRASH_PAGE = 100;
 
 interface Options {
   body?: unknown;
@@ -37,7 +47,6 @@ export interface Page {
   cursor?: string | undefined;
   sort?: SortKey;
   descending?: boolean;
-  search?: string;
   limit?: number;
 }
 
@@ -95,11 +104,38 @@ export class Api {
     return this.call("DELETE", `/api/v1/shares/${encodeURIComponent(id)}`);
   }
 
-  /** Ends this login, or all of them. Here it ends in any case. */
-  async signOut(everywhere: boolean): Promise<void> {
+  /** Last used first. */
+  sessions(): Promise<{ sessions: Login[] }> {
+    return this.call("GET", "/api/v1/sessions");
+  }
+
+  endSession(id: string): Promise<void> {
+    return this.call("DELETE", `/api/v1/sessions/${encodeURIComponent(id)}`);
+  }
+
+  /**
+   * Ends this login, or all of them. Here it ends in any case: somebody who leaves a machine has
+   * left it. Does the server know, too?
+   */
+  async signOut(everywhere: boolean): Promise<boolean> {
     const url = everywhere ? "/api/v1/sessions" : "/api/v1/sessions/current";
-    await this.call("DELETE", url);
+    const signal = AbortSignal.timeout(FAREWELL);
+    const told = this.call<void>("DELETE", url, { signal }).then(
+      () => true,
+      () => false,
+    );
+    // Without a connection, or with an ended session, the call may wait for much longer.
+    let stop = () => {};
+    const late = new Promise<false>((resolve) => {
+      signal.addEventListener("abort", () => resolve(false));
+      stop = this.session.state.subscribe((state) => state === "expired" && resolve(false));
+    });
+    const known = await Promise.race([told, late]);
+    stop();
+    // A session that is over needs no end.
+    const over = this.session.state.value === "expired" && !everywhere;
     this.session.forget();
+    return known || over;
   }
 
   list(path: string, page: Page, signal?: AbortSignal): Promise<Listing> {
@@ -108,8 +144,18 @@ export class Api {
     if (page.limit) query.set("limit", String(page.limit));
     if (page.sort) query.set("sort", page.sort);
     if (page.descending) query.set("order", "desc");
-    if (page.search) query.set("search", page.search);
     return this.call("GET", `/api/v1/files${encodePath(path)}?${query}`, { signal });
+  }
+
+  /** Entries anywhere below the folder whose names have the text in them, in order of path. */
+  search(
+    path: string,
+    q: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<{ entries: Entry[]; more: boolean }> {
+    const query = new URLSearchParams({ q, path, limit: String(limit) });
+    return this.call("GET", `/api/v1/search?${query}`, { signal });
   }
 
   createFolder(path: string, parents = false): Promise<Entry> {
@@ -120,14 +166,42 @@ export class Api {
     return this.call("PATCH", `/api/v1/files${encodePath(from)}`, { body: { path: to } });
   }
 
+  /** Content is not moved; 201 when everything below is there, too. */
+  copy(from: string, to: string, on_conflict: OnConflict): Promise<Entry> {
+    return this.call("POST", "/api/v1/copies", { body: { from, to, on_conflict } });
+  }
+
   change(changes: Change[]): Promise<{ entries: (Entry | null)[] }> {
     return this.call("POST", "/api/v1/changes", { body: { changes } });
   }
 
-  /** Deletes a file, unless its content is another one by now. */
+  /** Deletes a file for good, which nobody has seen, unless its content is another one by now. */
   removeIf(path: string, blake3: string): Promise<void> {
     const headers = { "If-Match": `"${blake3}"` };
-    return this.call("DELETE", `/api/v1/files${encodePath(path)}`, { headers });
+    return this.call("DELETE", `/api/v1/files${encodePath(path)}?permanent=true`, { headers });
+  }
+
+  /** A page of what was deleted, last deleted first. */
+  trash(
+    cursor: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ entries: Trashed[]; next_cursor?: string }> {
+    const query = new URLSearchParams({ limit: String(TRASH_PAGE) });
+    if (cursor) query.set("cursor", cursor);
+    return this.call("GET", `/api/v1/trash?${query}`, { signal });
+  }
+
+  restore(id: string, body: Restore): Promise<Entry> {
+    return this.call("POST", `/api/v1/trash/${encodeURIComponent(id)}/restore`, { body });
+  }
+
+  /** Deletes something for good. */
+  removeTrashed(id: string): Promise<void> {
+    return this.call("DELETE", `/api/v1/trash/${encodeURIComponent(id)}`);
+  }
+
+  emptyTrash(): Promise<void> {
+    return this.call("DELETE", "/api/v1/trash");
   }
 
   uploads(): Promise<{ uploads: Upload[] }> {
@@ -179,6 +253,29 @@ export class Api {
     const response = await this.authorized(contentUrl(path), { headers: STREAMED });
     if (!response.ok) throw await errorOf(response);
     return response.blob();
+  }
+
+  /**
+   * Entries as one zip archive, for browsers in which nothing better works. Its length is not known
+   * before: nothing when it turns out to have more bytes than the limit.
+   */
+  async archive(paths: string[], limit: number): Promise<Blob | undefined> {
+    const headers = { "Content-Type": "application/json" };
+    const init = { method: "POST", headers, body: JSON.stringify({ paths }) };
+    const response = await this.authorized(ARCHIVE, init);
+    if (!response.ok) throw await errorOf(response);
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    const reader = response.body?.getReader();
+    for (let size = 0; ; ) {
+      // An archive that breaks off is none.
+      const next = await reader?.read().catch(() => {
+        throw new NetworkError();
+      });
+      if (!next || next.done) return new Blob(pieces, { type: "application/zip" });
+      pieces.push(next.value);
+      size += next.value.length;
+      if (size > limit) return reader?.cancel().then(() => undefined);
+    }
   }
 
   /** Does the server answer, and not only the gateway in front of it? Needs no credentials. */
@@ -233,6 +330,8 @@ export class Api {
 function uploadUrl(id: string): string {
   return `/api/v1/uploads/${encodeURIComponent(id)}`;
 }
+
+export const ARCHIVE = "/api/v1/archive";
 
 export function contentUrl(path: string): string {
   return `/api/v1/content${encodePath(path)}`;

@@ -50,6 +50,8 @@ export class Session {
   private bad = "";
   private exchanging: Promise<string> | undefined;
   private waiting: ((error?: Error) => void)[] = [];
+  /** Another tab has signed out (`undefined`) or in as somebody else (the name): this one is over. */
+  onReplaced: (by: string | undefined) => void = () => {};
   private readonly fetch: Fetch;
   private readonly keeper: Keeper;
   private readonly now: () => number;
@@ -67,8 +69,7 @@ export class Session {
 
   async signIn(username: string, password: string): Promise<void> {
     const tokens = await this.post("/api/v1/sessions", { username, password });
-    // Accounts do not tell upper from lower case in names.
-    const same = username.toLowerCase() === this.username.value.toLowerCase();
+    const same = isSame(username, this.username.value);
     if (this.state.value === "expired" && !same) this.wake(new SignedOut());
     this.username.value = username;
     this.take(tokens);
@@ -100,7 +101,7 @@ export class Session {
     return token !== this.bad && until - EARLY > this.now();
   }
 
-  /** Ends it here; `ended` says that the server knows. */
+  /** Ends it here, whether or not the server knows. */
   forget(): void {
     this.access = undefined;
     this.keeper.write(undefined);
@@ -109,32 +110,33 @@ export class Session {
     this.wake(new SignedOut());
   }
 
-  /** Another tab has signed out, or in as somebody else. */
+  /**
+   * Looks whether another tab has signed out, or in as somebody else. What this page shows and does
+   * belongs to the old account, so nothing of it may go on with the new one's tokens.
+   */
   follow(): void {
     const kept = this.keeper.read();
-    if (kept?.username === this.username.value) return;
+    if (this.state.value === "out" && !kept) return;
+    if (kept && isSame(kept.username, this.username.value)) return;
     this.access = undefined;
-    this.username.value = kept?.username ?? "";
-    this.state.value = kept ? "in" : "out";
+    this.username.value = "";
+    this.state.value = "out";
+    this.wake(new SignedOut());
+    this.onReplaced(kept?.username);
   }
 
   private async exchange(): Promise<string> {
     for (;;) {
       try {
-        return await this.keeper.exclusive(async () => {
-          const kept = this.keeper.read();
-          if (!kept) throw new SignedOut();
-          const shared = { token: kept.access, until: kept.until };
-          if (this.isGood(shared)) {
-            this.access = shared;
-            return shared.token;
-          }
-          const refresh_token = kept.refresh;
-          return this.take(await this.post("/api/v1/sessions/refresh", { refresh_token }));
-        });
+        const token = await this.keeper.exclusive(() => this.exchangeKept());
+        if (token !== undefined) return token;
       } catch (error) {
         const refused = error instanceof ApiError && error.status === 401;
-        if (!refused && !(error instanceof SignedOut)) throw error;
+        const over = refused || error instanceof SignedOut;
+        // The session may have been refused because another tab has ended it.
+        if (!this.isOut() && this.keeper.read()) this.follow();
+        if (this.isOut()) throw new SignedOut();
+        if (!over) throw error;
         this.access = undefined;
         this.state.value = "expired";
         await this.signedInAgain();
@@ -142,6 +144,31 @@ export class Session {
         if (fresh) return fresh.token;
       }
     }
+  }
+
+  /** With the tokens that tabs share; nothing when they have changed meanwhile. */
+  private async exchangeKept(): Promise<string | undefined> {
+    const kept = this.mine();
+    const shared = { token: kept.access, until: kept.until };
+    if (this.isGood(shared)) {
+      this.access = shared;
+      return shared.token;
+    }
+    const tokens = await this.post("/api/v1/sessions/refresh", { refresh_token: kept.refresh });
+    // Signing in and out waits for no lock: what another tab has written is newer than this answer.
+    return this.mine().refresh === kept.refresh ? this.take(tokens) : undefined;
+  }
+
+  /** What is kept, as long as it belongs to the account of this page. */
+  private mine(): Kept {
+    const kept = this.keeper.read();
+    if (kept) this.follow();
+    if (!kept || this.isOut()) throw new SignedOut();
+    return kept;
+  }
+
+  private isOut(): boolean {
+    return this.state.value === "out";
   }
 
   private take(tokens: Tokens): string {
@@ -178,6 +205,11 @@ export class Session {
     }
     return JSON.parse(text) as Tokens;
   }
+}
+
+/** Accounts do not tell upper from lower case in their names. */
+function isSame(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
 }
 
 /** There is no login, or it belongs to somebody else now. */

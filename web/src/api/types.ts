@@ -32,6 +32,18 @@ export interface Account {
   created_at: string;
 }
 
+/** A login that has not ended. */
+export interface Login {
+  id: string;
+  /** `User-Agent`; may be empty. */
+  client: string;
+  created_at: string;
+  last_used_at: string;
+  expires_at: string;
+  /** It is the one that asks. */
+  current: boolean;
+}
+
 export type Scope = "full" | "upload" | "read";
 
 export interface ApiToken {
@@ -116,6 +128,27 @@ export type Change =
   | { op: "create_folder"; path: string; parents?: boolean }
   | { op: "move"; from: string; to: string }
   | { op: "delete"; path: string };
+
+/** Something that was deleted and can be restored. */
+export interface Trashed {
+  /** That of the entry. */
+  id: string;
+  name: string;
+  /** Where it was. */
+  path: string;
+  kind: "file" | "folder";
+  /** 0 for a folder. */
+  size: number;
+  deleted_at: string;
+  /** When it goes for good. */
+  expires_at: string;
+}
+
+export interface Restore {
+  /** Where it was when absent. */
+  path?: string;
+  on_conflict?: "fail" | "rename";
+}
 
 export interface CreateShare {
   path: string;

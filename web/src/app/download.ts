@@ -2,8 +2,12 @@
  * Downloads and previews. The API wants a header that links and media elements cannot send, so the
  * service worker adds it: content then streams to disk, and films seek by ranges. Browsers have
  * service workers only on HTTPS and on this machine; elsewhere content passes through memory.
+ *
+ * Archives of selections are asked for with a body, which links cannot send either: the worker gets it
+ * from the page, together with the token.
  */
-import { contentUrl } from "../api/client";
+import { ARCHIVE, contentUrl } from "../api/client";
+import { ApiError, problemOf } from "../api/error";
 import { api, session } from "./services";
 
 /** Above this a download through memory may end the tab. */
@@ -14,17 +18,23 @@ const FRAME_LIFE = 60_000;
 /** Tells this tab from the others, which may belong to another user. */
 const tab = crypto.getRandomValues(new Uint32Array(4)).join("-");
 
-export async function startServiceWorker(failed: (status: number) => void): Promise<void> {
+/** Bodies of requests for archives that the worker will come for. */
+const selections = new Map<string, string>();
+let selected = 0;
+
+export async function startServiceWorker(failed: (error: ApiError) => void): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
   navigator.serviceWorker.addEventListener("message", (event: MessageEvent) => {
     const { data, ports } = event;
     if (data?.tab !== tab) return;
     if (data.ask === "token") {
       session.token().then(
-        (token) => ports[0]?.postMessage({ token }),
+        (token) => ports[0]?.postMessage({ token, body: selections.get(data.selection) }),
         () => ports[0]?.postMessage({}),
       );
-    } else if (data.failed) failed(data.failed);
+    } else if (data.failed) {
+      failed(new ApiError(problemOf(data.failed, String(data.type), String(data.text))));
+    }
   });
   await navigator.serviceWorker.register("/sw.js", { type: "module" }).catch(() => {});
 }
@@ -42,17 +52,37 @@ export function streamUrl(path: string, inline: boolean): string {
 export class TooLargeForMemory extends Error {}
 
 export async function download(path: string, name: string, size: number): Promise<void> {
-  if (canStream()) {
-    const frame = document.createElement("iframe");
-    frame.hidden = true;
-    frame.title = name;
-    frame.src = streamUrl(path, false);
-    document.body.append(frame);
-    setTimeout(() => frame.remove(), FRAME_LIFE);
-    return;
-  }
+  if (canStream()) return stream(streamUrl(path, false), name);
   if (size > MEMORY_LIMIT) throw new TooLargeForMemory();
-  const url = URL.createObjectURL(await api.blob(path));
+  keep(await api.blob(path), name);
+}
+
+/** Several entries, or a folder, as one zip archive with this name. */
+export async function downloadArchive(paths: string[], name: string): Promise<void> {
+  if (canStream()) {
+    selected += 1;
+    const selection = String(selected);
+    selections.set(selection, JSON.stringify({ paths }));
+    setTimeout(() => selections.delete(selection), FRAME_LIFE);
+    return stream(`${ARCHIVE}?${new URLSearchParams({ tab, selection })}`, name);
+  }
+  const archive = await api.archive(paths, MEMORY_LIMIT);
+  if (!archive) throw new TooLargeForMemory();
+  keep(archive, name);
+}
+
+/** In a frame that turns into a download as soon as the answer begins. */
+function stream(url: string, name: string): void {
+  const frame = document.createElement("iframe");
+  frame.hidden = true;
+  frame.title = name;
+  frame.src = url;
+  document.body.append(frame);
+  setTimeout(() => frame.remove(), FRAME_LIFE);
+}
+
+function keep(content: Blob, name: string): void {
+  const url = URL.createObjectURL(content);
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

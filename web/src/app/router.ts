@@ -2,10 +2,15 @@
 import { computed, signal } from "@preact/signals";
 import { decodePath, encodePath } from "../paths";
 
+/** Characters of a query: whatever they are, the server takes as many. */
+export const LONGEST_QUERY = 60;
+
 export type Route =
-  | { page: "drive"; path: string }
+  /** The query is what is searched for in the folder; empty for the folder itself. */
+  | { page: "drive"; path: string; query: string }
   | { page: "uploads" }
   | { page: "shares" }
+  | { page: "trash" }
   | { page: "account" }
   | { page: "signin" }
   | { page: "register" }
@@ -13,18 +18,22 @@ export type Route =
   | { page: "link"; token: string }
   | { page: "missing" };
 
-const address = signal(location.pathname);
+/** Path and query of where the page is. */
+const here = () => location.pathname + location.search;
+const address = signal(here());
 window.addEventListener("popstate", () => {
-  address.value = location.pathname;
+  address.value = here();
 });
 
 export const route = computed(() => parse(address.value));
 
-export function parse(pathname: string): Route {
-  if (pathname === "/") return { page: "drive", path: "/" };
+export function parse(url: string): Route {
+  const [pathname = "", search = ""] = url.split("?", 2);
+  const query = (new URLSearchParams(search).get("q") ?? "").slice(0, LONGEST_QUERY);
+  if (pathname === "/") return { page: "drive", path: "/", query };
   if (pathname === "/drive" || pathname.startsWith("/drive/")) {
     const path = decodePath(pathname.slice(6));
-    return path === undefined ? { page: "missing" } : { page: "drive", path };
+    return path === undefined ? { page: "missing" } : { page: "drive", path, query };
   }
   const token = /^\/s\/([^/]+)\/?$/.exec(pathname)?.[1];
   if (token) return { page: "link", token };
@@ -32,18 +41,20 @@ export function parse(pathname: string): Route {
   return isPage(page) ? { page } : { page: "missing" };
 }
 
-const PAGES = ["uploads", "shares", "account", "signin", "register"] as const;
+const PAGES = ["uploads", "shares", "trash", "account", "signin", "register"] as const;
 
 function isPage(text: string): text is (typeof PAGES)[number] {
   return (PAGES as readonly string[]).includes(text);
 }
 
-export function driveUrl(path: string): string {
-  return path === "/" ? "/" : `/drive${encodePath(path)}`;
+/** Of a folder, or of a search in it. */
+export function driveUrl(path: string, query = ""): string {
+  const url = path === "/" ? "/" : `/drive${encodePath(path)}`;
+  return query === "" ? url : `${url}?${new URLSearchParams({ q: query })}`;
 }
 
 export function go(url: string, replace = false): void {
-  if (url !== location.pathname) history[replace ? "replaceState" : "pushState"](null, "", url);
+  if (url !== here()) history[replace ? "replaceState" : "pushState"](null, "", url);
   address.value = url;
 }
 
@@ -54,5 +65,5 @@ export function onLink(event: MouseEvent): void {
   if (!link || !plain || link.origin !== location.origin || link.target || link.download) return;
   if (event.defaultPrevented || link.hash) return;
   event.preventDefault();
-  go(link.pathname);
+  go(link.pathname + link.search);
 }

@@ -30,6 +30,8 @@ export const engineTick = signal(0);
 export const account = signal<Account | undefined>(undefined);
 /** Unfinished uploads on the server that this page does not work on. */
 export const unfinished = signal<Upload[]>([]);
+/** Entries that were copied or cut, to be pasted into another folder. */
+export const clipboard = signal<{ how: "copy" | "move"; paths: string[] } | undefined>(undefined);
 /** Counts changes to files that this page did not make by itself, such as arrived uploads. */
 export const arrivals = signal<{ count: number; paths: string[] }>({ count: 0, paths: [] });
 
@@ -74,18 +76,19 @@ export function startOver(): void {
   engine.reset();
   account.value = undefined;
   unfinished.value = [];
+  clipboard.value = undefined;
 }
 
 export function follow(): void {
-  onOtherTab(() => {
-    const before = session.username.value;
-    session.follow();
+  session.onReplaced = (by) => {
     // What a link shows is nobody's in particular, and may be in the middle of an upload.
-    if (session.username.value === before || route.value.page === "link") return;
-    // Nothing of the other user stays on the page.
+    if (route.value.page === "link") return;
+    // Nothing of the other user stays on the page, and what it shows may not be the new one's.
     startOver();
-    location.reload();
-  });
+    if (by === undefined) location.reload();
+    else location.replace("/");
+  };
+  onOtherTab(() => session.follow());
   window.addEventListener("online", () => engine.gate.hurry());
   window.addEventListener("beforeunload", (event) => {
     if (engine.busy) event.preventDefault();

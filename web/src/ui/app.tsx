@@ -14,6 +14,7 @@ import { Unfinished } from "./uploads/unfinished";
 
 const LinkPage = lazy(() => import("./link/page").then(({ LinkPage }) => LinkPage));
 const Shares = lazy(() => import("./shares/page").then(({ Shares }) => Shares));
+const Trash = lazy(() => import("./trash/trash").then(({ Trash }) => Trash));
 
 export function App() {
   const at = route.value;
@@ -46,11 +47,13 @@ function Page() {
   const at = route.value;
   switch (at.page) {
     case "drive":
-      return <Drive path={at.path} />;
+      return <Drive path={at.path} query={at.query} />;
     case "uploads":
       return <Unfinished />;
     case "shares":
       return <Shares />;
+    case "trash":
+      return <Trash />;
     case "account":
       return <Account />;
     default:

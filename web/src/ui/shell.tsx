@@ -29,6 +29,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
             count={unfinished.value.length}
           />
           <Place page="shares" href="/shares" icon="link" text={t("nav.shares")} />
+          <Place page="trash" href="/trash" icon="trash" text={t("nav.trash")} />
           <Place page="account" href="/account" icon="user" text={t("nav.account")} />
         </nav>
         <Quota />
@@ -76,6 +77,7 @@ function Quota() {
         class={full ? "full" : ""}
       />
       <p class="muted">{t("quota.text", { used: bytes(used), total: bytes(total) })}</p>
+      {full && <a href="/trash">{t("quota.makeRoom")}</a>}
       {reserved > 0 && <p class="muted">{t("quota.reserved", { reserved: bytes(reserved) })}</p>}
     </div>
   );

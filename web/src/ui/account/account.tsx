@@ -8,6 +8,7 @@ import { wordsFor } from "../../app/words";
 import { LANGUAGES, type Language, language, setLanguage, t } from "../../i18n";
 import { Field } from "../parts/field";
 import { tell, tellError } from "../parts/toast";
+import { Sessions } from "./sessions";
 import { Tokens } from "./tokens";
 
 export function Account() {
@@ -22,6 +23,7 @@ export function Account() {
       <Look />
       <Password />
       <Tokens />
+      <Sessions />
       <Leave />
     </div>
   );
@@ -177,13 +179,10 @@ function Password() {
 function Leave() {
   void engineTick.value;
   const leave = async (everywhere: boolean) => {
-    try {
-      await api.signOut(everywhere);
-      startOver();
-      go("/signin", true);
-    } catch (error) {
-      tellError(error);
-    }
+    const known = await api.signOut(everywhere);
+    startOver();
+    go("/signin", true);
+    if (!known) tell(t(everywhere ? "account.notEverywhere" : "account.serverUntold"), true);
   };
   return (
     <section class="card" aria-labelledby="session">

@@ -1,15 +1,14 @@
-/** Small dialogs about entries: names and deletion. */
+/** Small dialogs about the names of entries. */
 import { useState } from "preact/hooks";
-import { ApiError } from "../../api/error";
 import type { Entry } from "../../api/types";
 import { plain } from "../../app/format";
 import { api } from "../../app/services";
 import { wordsFor } from "../../app/words";
-import { t, tn } from "../../i18n";
+import { t } from "../../i18n";
 import { isTooDeep, join, nameFault, nameOf, parentOf } from "../../paths";
-import { Confirm, Dialog } from "../parts/dialog";
+import { Dialog } from "../parts/dialog";
 import { Field } from "../parts/field";
-import { tell, tellError } from "../parts/toast";
+import { tell } from "../parts/toast";
 
 interface NameProps {
   title: string;
@@ -94,72 +93,4 @@ export function Rename({ entry, ...props }: { entry: Entry; onClose(): void; don
   const [title, label, action] = [t("rename.title"), t("rename.name"), t("drive.rename")];
   const [folder, initial] = [parentOf(entry.path), nameOf(entry.path)];
   return <NameDialog {...props} {...{ title, label, action, submit, folder, initial }} />;
-}
-
-interface EntriesProps {
-  entries: Entry[];
-  onClose(): void;
-  done(): void;
-}
-
-export function Remove({ entries, onClose, done }: EntriesProps) {
-  const name = plain(nameOf(entries[0]?.path ?? ""));
-  const folders = entries.some((entry) => entry.kind === "folder");
-  const onConfirm = async () => {
-    onClose();
-    try {
-      await changeAll(entries.map(({ path }) => ({ op: "delete", path }) as const));
-      tell(tn("delete.done", entries.length, { name }));
-    } catch (error) {
-      tellError(error);
-    }
-    done();
-  };
-  return (
-    <Confirm
-      title={tn("delete.title", entries.length, { name })}
-      text={t(folders ? "delete.folders" : "delete.text")}
-      action={t("delete.do")}
-      onConfirm={() => void onConfirm()}
-      onClose={onClose}
-    />
-  );
-}
-
-/** Changes made in one call, all or none; the server takes as many. */
-const CHANGES_AT_ONCE = 1_000;
-/** Characters of paths in one call: gateways take bodies of JSON up to 1 MiB. */
-const CHARACTERS_AT_ONCE = 200_000;
-
-type Changes = Parameters<typeof api.change>[0];
-
-/** Makes changes in as few calls as possible. */
-export async function changeAll(changes: Changes): Promise<void> {
-  let some: Changes = [];
-  let characters = 0;
-  for (const change of changes) {
-    some.push(change);
-    characters += JSON.stringify(change).length;
-    if (some.length < CHANGES_AT_ONCE && characters < CHARACTERS_AT_ONCE) continue;
-    await api.change(some);
-    [some, characters] = [[], 0];
-  }
-  if (some.length > 0) await api.change(some);
-}
-
-/** Moves entries into a folder and tells what became of it. */
-export async function moveAll(paths: string[], folder: string, done: () => void): Promise<void> {
-  const moves = paths
-    .filter((path) => path !== folder && parentOf(path) !== folder)
-    .map((from) => ({ op: "move", from, to: join(folder, nameOf(from)) }) as const);
-  if (moves.length === 0) return;
-  try {
-    await changeAll(moves);
-    const name = plain(nameOf(folder)) || t("drive.home");
-    tell(tn("move.done", moves.length, { name }));
-  } catch (error) {
-    const taken = error instanceof ApiError && error.slug === "name-conflict";
-    tell(taken ? t("problem.name-conflict") : wordsFor(error), true);
-  }
-  done();
 }

@@ -1,23 +1,25 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
-import type { Entry, FileEntry } from "../../api/types";
-import { download, MEMORY_LIMIT, TooLargeForMemory } from "../../app/download";
-import { bytes, plain } from "../../app/format";
+import type { Entry, FileEntry, OnConflict } from "../../api/types";
+import { plain } from "../../app/format";
 import { driveUrl, go } from "../../app/router";
-import { arrivals, refreshAccount, unfinished } from "../../app/services";
+import { arrivals, clipboard, refreshAccount, unfinished } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
-import { isBelow, join, nameOf, parentOf, segments } from "../../paths";
+import { isBelow, nameOf, parentOf } from "../../paths";
 import { Icon, type IconName } from "../parts/icons";
 import { lazy } from "../parts/lazy";
 import type { MenuEntry } from "../parts/menu";
-import { Name } from "../parts/name";
-import { tell, tellError } from "../parts/toast";
+import { copyAll, moveAll, removeAll, save } from "./actions";
+import { Crumbs } from "./crumbs";
 import { Details } from "./details";
-import { moveAll, NewFolder, Remove, Rename } from "./dialogs";
+import { NewFolder, Rename } from "./dialogs";
 import { Folder } from "./folder";
-import { type Actions, dropInto, List } from "./list";
+import { useKeys } from "./keys";
+import { type Actions, List } from "./list";
 import { Move } from "./move";
 import { Preview } from "./preview";
+import { Found, Search } from "./search";
+import { Taken } from "./taken";
 import { DropZone, UploadButton } from "./upload";
 
 const ShareDialog = lazy(
@@ -29,17 +31,18 @@ type Open =
   | { what: "new-folder" }
   | { what: "rename" | "details" | "share"; entry: Entry }
   | { what: "preview"; entry: FileEntry }
-  | { what: "move" | "delete"; entries: Entry[] };
+  | { what: "move" | "copy"; entries: Entry[] }
+  | { what: "taken"; paths: string[]; folder: string };
 
 /** A folder, and everything that can be done in it. */
-export function Drive({ path }: { path: string }) {
+export function Drive({ path, query }: { path: string; query: string }) {
   const folder = useMemo(() => new Folder(path), [path]);
   const [open, setOpen] = useState<Open>();
   useEffect(() => {
     document.title = path === "/" ? t("app.title") : `${plain(nameOf(path))} · ${t("app.title")}`;
-    void folder.reload();
     return () => folder.close();
   }, [folder]);
+  useEffect(() => folder.find(query), [folder, query]);
   const arrived = arrivals.value;
   useEffect(() => {
     const here = (item: string) => parentOf(item) === path || isBelow(item, path);
@@ -52,6 +55,17 @@ export function Drive({ path }: { path: string }) {
   };
   const actions = makeActions(folder, setOpen, changed);
   const close = () => setOpen(undefined);
+  const copy = (paths: string[], to: string, rule: OnConflict = "fail") => {
+    const taken = (paths: string[]) => setOpen({ what: "taken", paths, folder: to });
+    void copyAll(paths, to, rule, { done: changed, taken });
+  };
+  const paste = () => {
+    const pasted = clipboard.value;
+    if (pasted?.how === "copy") return copy(pasted.paths, path);
+    clipboard.value = undefined;
+    if (pasted) void moveAll(pasted.paths, path, changed);
+  };
+  useKeys({ folder, paste });
   const chosen = folder.selected.value.size > 0;
   return (
     <div class="drive">
@@ -59,12 +73,13 @@ export function Drive({ path }: { path: string }) {
       <header class="top">
         <Crumbs path={path} moved={(paths, to) => void moveAll(paths, to, changed)} />
         {chosen ? (
-          <Selection folder={folder} setOpen={setOpen} />
+          <Selection folder={folder} setOpen={setOpen} remove={actions.remove} />
         ) : (
-          <Tools folder={folder} setOpen={setOpen} changed={changed} />
+          <Tools folder={folder} setOpen={setOpen} changed={changed} paste={paste} query={query} />
         )}
       </header>
       <Interrupted />
+      {query !== "" && folder.error.value === undefined && <Found folder={folder} />}
       <Content folder={folder} actions={actions} />
       {open?.what === "new-folder" && <NewFolder folder={path} onClose={close} done={changed} />}
       {open?.what === "rename" && <Rename entry={open.entry} onClose={close} done={changed} />}
@@ -78,12 +93,31 @@ export function Drive({ path }: { path: string }) {
       {open?.what === "share" && (
         <ShareDialog path={open.entry.path} kind={open.entry.kind} onClose={close} />
       )}
-      {open?.what === "delete" && <Remove entries={open.entries} onClose={close} done={changed} />}
-      {open?.what === "move" && (
-        <Move entries={open.entries} from={path} onClose={close} done={changed} />
+      {(open?.what === "move" || open?.what === "copy") && (
+        <Move
+          entries={open.entries}
+          how={open.what}
+          from={path}
+          onClose={close}
+          onChosen={(to) => {
+            const paths = open.entries.map((entry) => entry.path);
+            if (open.what === "copy") copy(paths, to);
+            else void moveAll(paths, to, changed);
+          }}
+        />
+      )}
+      {open?.what === "taken" && (
+        <Taken
+          {...open}
+          onClose={close}
+          decide={(rule) => {
+            close();
+            copy(open.paths, open.folder, rule);
+          }}
+        />
       )}
       {open?.what === "preview" && (
-        <Preview file={open.entry} onClose={close} onDownload={() => save([open.entry])} />
+        <Preview file={open.entry} onClose={close} onDownload={() => void save([open.entry])} />
       )}
     </div>
   );
@@ -94,15 +128,20 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
     if (entry.kind === "folder") go(driveUrl(entry.path));
     else setOpen({ what: "preview", entry });
   };
-  const remove = (entries: Entry[]) => setOpen({ what: "delete", entries });
+  const remove = (entries: Entry[]) => {
+    folder.keepFocus();
+    void removeAll(entries, changed);
+  };
   const rename = (entry: Entry) => setOpen({ what: "rename", entry });
+  const show = (entry: Entry) => go(driveUrl(parentOf(entry.path)));
   const menu = (entry: Entry): MenuEntry[] => [
     entry.kind === "folder"
       ? { icon: "folder", text: t("drive.open"), onSelect: () => open(entry) }
       : { icon: "eye", text: t("drive.preview"), onSelect: () => open(entry) },
-    ...(entry.kind === "file"
-      ? [{ icon: "download", text: t("drive.download"), onSelect: () => save([entry]) } as const]
-      : []),
+    ...(folder.search.value === ""
+      ? []
+      : [{ icon: "folder", text: t("search.show"), onSelect: () => show(entry) } as const]),
+    { icon: "download", text: t("drive.download"), onSelect: () => void save([entry]) },
     { icon: "link", text: t("drive.share"), onSelect: () => setOpen({ what: "share", entry }) },
     { icon: "info", text: t("drive.details"), onSelect: () => setOpen({ what: "details", entry }) },
     { icon: "pencil", text: t("drive.rename"), onSelect: () => rename(entry) },
@@ -110,6 +149,11 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
       icon: "move",
       text: t("drive.move"),
       onSelect: () => setOpen({ what: "move", entries: [entry] }),
+    },
+    {
+      icon: "copy",
+      text: t("drive.copy"),
+      onSelect: () => setOpen({ what: "copy", entries: [entry] }),
     },
     { icon: "trash", text: t("drive.delete"), danger: true, onSelect: () => remove([entry]) },
   ];
@@ -120,24 +164,13 @@ function makeActions(folder: Folder, setOpen: (open: Open) => void, changed: () 
   return { open, remove, rename, menu, moveInto };
 }
 
-function save(entries: Entry[]): void {
-  if (entries.some((entry) => entry.kind === "folder")) tell(t("drive.downloadFolders"), true);
-  for (const entry of entries) {
-    if (entry.kind !== "file") continue;
-    download(entry.path, nameOf(entry.path), entry.size).catch((error) => {
-      if (!(error instanceof TooLargeForMemory)) return tellError(error);
-      tell(t("drive.downloadLarge", { limit: bytes(MEMORY_LIMIT) }), true);
-    });
-  }
-}
-
 function Content({ folder, actions }: { folder: Folder; actions: Actions }) {
   const search = folder.search.value;
   if (folder.error.value !== undefined) {
     return (
       <div class="blank">
         <Icon name="alert" />
-        <h2>{t("drive.loadFailed")}</h2>
+        <h2>{t(search ? "search.failed" : "drive.loadFailed")}</h2>
         <p class="muted">{wordsFor(folder.error.value)}</p>
         <div class="row-of-buttons">
           <button type="button" onClick={() => void folder.reload()}>
@@ -173,48 +206,25 @@ function Content({ folder, actions }: { folder: Folder; actions: Actions }) {
   );
 }
 
-function Crumbs({ path, moved }: { path: string; moved(paths: string[], to: string): void }) {
-  const names = segments(path);
-  const crumbs = names.map((name, index) => ({
-    name,
-    path: names.slice(0, index + 1).reduce(join, "/"),
-  }));
-  const last = crumbs.length - 1;
-  return (
-    <nav class="crumbs" aria-label={t("drive.path")}>
-      <ol>
-        <li {...dropInto((paths) => moved(paths, "/"))}>
-          {last < 0 ? <h1>{t("drive.home")}</h1> : <a href="/">{t("drive.home")}</a>}
-        </li>
-        {crumbs.map((crumb, index) => (
-          <li key={crumb.path} {...dropInto((paths) => moved(paths, crumb.path))}>
-            <Icon name="chevron" />
-            {index === last ? (
-              <h1 aria-current="page">
-                <Name name={crumb.name} />
-              </h1>
-            ) : (
-              <a href={driveUrl(crumb.path)}>
-                <Name name={crumb.name} />
-              </a>
-            )}
-          </li>
-        ))}
-      </ol>
-    </nav>
-  );
-}
-
 interface ToolsProps {
   folder: Folder;
   setOpen(open: Open): void;
   changed(): void;
+  paste(): void;
+  query: string;
 }
 
-function Tools({ folder, setOpen, changed }: ToolsProps) {
+function Tools({ folder, setOpen, changed, paste, query }: ToolsProps) {
+  const pasted = clipboard.value?.paths.length ?? 0;
   return (
     <div class="tools">
-      <Search folder={folder} />
+      <Search path={folder.path} query={query} />
+      {pasted > 0 && (
+        <button type="button" aria-label={tn("drive.paste", pasted)} onClick={paste}>
+          <Icon name="paste" />
+          <span class="long">{tn("drive.paste", pasted)}</span>
+        </button>
+      )}
       <button
         type="button"
         aria-label={t("drive.newFolder")}
@@ -225,32 +235,6 @@ function Tools({ folder, setOpen, changed }: ToolsProps) {
       </button>
       <UploadButton folder={folder.path} done={changed} />
     </div>
-  );
-}
-
-/** Milliseconds without a key before a search is sent. */
-const TYPING = 250;
-
-function Search({ folder }: { folder: Folder }) {
-  const [text, setText] = useState(folder.search.value);
-  useEffect(() => setText(folder.search.value), [folder]);
-  useEffect(() => {
-    if (text === folder.search.value) return;
-    const timer = setTimeout(() => folder.find(text), TYPING);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return (
-    <search class="search">
-      <Icon name="search" />
-      <input
-        type="search"
-        value={text}
-        maxLength={80}
-        placeholder={t("drive.search")}
-        aria-label={t("drive.search")}
-        onInput={(event) => setText(event.currentTarget.value)}
-      />
-    </search>
   );
 }
 
@@ -267,8 +251,14 @@ function Interrupted() {
   );
 }
 
+interface SelectionProps {
+  folder: Folder;
+  setOpen(open: Open): void;
+  remove(entries: Entry[]): void;
+}
+
 /** Takes the place of the tools, so that nothing below moves. */
-function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): void }) {
+function Selection({ folder, setOpen, remove }: SelectionProps) {
   const chosen = folder.chosen();
   const [only, ...others] = chosen;
   return (
@@ -282,7 +272,7 @@ function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): v
         <Icon name="close" />
       </button>
       <span aria-live="polite">{tn("drive.selected", chosen.length)}</span>
-      <Tool icon="download" text={t("drive.download")} run={() => save(chosen)} />
+      <Tool icon="download" text={t("drive.download")} run={() => void save(chosen)} />
       {only && others.length === 0 && (
         <Tool
           icon="link"
@@ -296,11 +286,11 @@ function Selection({ folder, setOpen }: { folder: Folder; setOpen(open: Open): v
         run={() => setOpen({ what: "move", entries: chosen })}
       />
       <Tool
-        icon="trash"
-        text={t("drive.delete")}
-        danger
-        run={() => setOpen({ what: "delete", entries: chosen })}
+        icon="copy"
+        text={t("drive.copy")}
+        run={() => setOpen({ what: "copy", entries: chosen })}
       />
+      <Tool icon="trash" text={t("drive.delete")} danger run={() => remove(chosen)} />
     </div>
   );
 }

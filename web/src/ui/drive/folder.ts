@@ -1,10 +1,15 @@
-/** The folder that is shown: its entries, page by page, their order, and what is selected. */
+/**
+ * The folder that is shown: its entries, page by page, their order, and what is selected. Or what a
+ * search in it has found, in the order of the server.
+ */
 import { signal } from "@preact/signals";
 import type { Entry, SortKey } from "../../api/types";
 import { api } from "../../app/services";
 
 /** Entries of a page; the server sends 1,000 at most. */
 const PAGE = 500;
+/** What a search shows at most: beyond, a longer text finds it sooner than any list. */
+export const SEARCH_LIMIT = 100;
 
 export interface Order {
   key: SortKey;
@@ -15,7 +20,10 @@ export class Folder {
   readonly path: string;
   readonly entries = signal<Entry[]>([]);
   readonly order = signal<Order>({ key: "name", descending: false });
+  /** What is looked for; empty when the folder itself is shown. */
   readonly search = signal("");
+  /** There is more to be found than is shown. */
+  readonly isCutOff = signal(false);
   readonly loading = signal(true);
   readonly error = signal<unknown>(undefined);
   /** Paths. */
@@ -46,6 +54,8 @@ export class Folder {
       let cursor: string | undefined;
       do {
         const page = await this.page(cursor, request.signal);
+        // Something else is wanted by now.
+        if (this.request !== request || request.signal.aborted) return;
         entries.push(...page.entries);
         cursor = page.cursor;
       } while (cursor !== undefined && entries.length < shown);
@@ -70,6 +80,7 @@ export class Folder {
     this.request = request;
     try {
       const page = await this.page(this.cursor, request.signal);
+      if (this.request !== request || request.signal.aborted) return;
       this.cursor = page.cursor;
       this.entries.value = [...this.entries.value, ...page.entries];
     } catch (error) {
@@ -86,9 +97,15 @@ export class Folder {
     void this.reload();
   }
 
+  /** Looks for a text in names, or with none shows the folder itself. */
   find(text: string): void {
+    const isOther = (text === "") !== (this.search.value === "");
     this.search.value = text;
-    this.entries.value = [];
+    this.error.value = undefined;
+    this.select([]);
+    // Found entries stay until others are: the page does not flicker while somebody types.
+    if (isOther) this.entries.value = [];
+    this.focused.value = 0;
     void this.reload();
   }
 
@@ -117,6 +134,11 @@ export class Folder {
     this.focused.value = near;
   }
 
+  /** After a row with the focus is gone, the next one has it. */
+  keepFocus(): void {
+    this.focusWanted = document.activeElement?.closest("[role=row]") !== null;
+  }
+
   /** Shall the row the keyboard is on take the focus? Once. */
   takeFocus(): boolean {
     const wanted = this.focusWanted;
@@ -133,9 +155,15 @@ export class Folder {
   }
 
   private async page(cursor: string | undefined, signal: AbortSignal) {
+    const text = this.search.value;
+    if (text !== "") {
+      const found = await api.search(this.path, text, SEARCH_LIMIT, signal);
+      if (!signal.aborted) this.isCutOff.value = found.more;
+      return { entries: found.entries, cursor: undefined };
+    }
+    this.isCutOff.value = false;
     const { key: sort, descending } = this.order.value;
-    const search = this.search.value;
-    const page = { cursor, sort, descending, search, limit: PAGE };
+    const page = { cursor, sort, descending, limit: PAGE };
     const listing = await api.list(this.path, page, signal);
     if (listing.kind === "file") return { entries: [listing as Entry], cursor: undefined };
     return { entries: listing.entries ?? [], cursor: listing.next_cursor };

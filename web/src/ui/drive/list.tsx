@@ -1,13 +1,14 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Entry, SortKey } from "../../api/types";
 import { bytes, date, fullDate, plain } from "../../app/format";
-import { driveUrl } from "../../app/router";
+import { driveUrl, onLink } from "../../app/router";
 import { type Key, t } from "../../i18n";
-import { nameOf } from "../../paths";
+import { nameOf, parentOf } from "../../paths";
 import { Icon, iconFor } from "../parts/icons";
 import { Menu, type MenuEntry } from "../parts/menu";
 import { Name } from "../parts/name";
 import { useMedia, VirtualRows } from "../parts/virtual";
+import { folderName } from "./actions";
 import type { Folder } from "./folder";
 
 const ROW = 44;
@@ -35,11 +36,12 @@ export function List({ folder, actions }: Props) {
   const entries = folder.entries.value;
   const focused = folder.focused.value;
   const selecting = folder.selected.value.size > 0;
+  const found = folder.search.value !== "";
   return (
     <div
-      class={`list ${selecting ? "selecting" : ""}`}
+      class={`list ${selecting ? "selecting" : ""} ${found ? "found" : ""}`}
       role="grid"
-      aria-label={t("drive.list", { folder: plain(nameOf(folder.path)) || t("drive.home") })}
+      aria-label={t(found ? "search.list" : "drive.list", { folder: folderName(folder.path) })}
       aria-rowcount={folder.hasMore ? -1 : entries.length + 1}
       aria-multiselectable="true"
       tabIndex={-1}
@@ -110,13 +112,32 @@ function Head({ folder }: { folder: Folder }) {
         onToggle={() => folder.select(all ? [] : entries.map((entry) => entry.path))}
         head
       />
-      <Column folder={folder} sort="name" text="drive.name" />
-      <Column folder={folder} sort="size" text="drive.size" />
-      <Column folder={folder} sort="modified" text="drive.modified" />
+      {folder.search.value === "" ? (
+        <>
+          <Column folder={folder} sort="name" text="drive.name" />
+          <Column folder={folder} sort="size" text="drive.size" />
+          <Column folder={folder} sort="modified" text="drive.modified" />
+        </>
+      ) : (
+        <FoundColumns />
+      )}
       <div role="columnheader" class="cell actions">
         <span class="unseen">{t("drive.actionsColumn")}</span>
       </div>
     </div>
+  );
+}
+
+/** What is found comes in order of path, and cannot be sorted: it may not be all. */
+function FoundColumns() {
+  return (
+    <>
+      {(["name", "size", "place"] as const).map((column) => (
+        <div role="columnheader" class={`cell plain ${column}`} key={column}>
+          {t(`drive.${column}`)}
+        </div>
+      ))}
+    </>
   );
 }
 
@@ -191,7 +212,7 @@ function Row({ index, entry, folder, actions }: RowProps) {
         {file ? (
           <Name name={name} />
         ) : (
-          <a href={driveUrl(entry.path)} tabIndex={-1} onClick={(event) => event.stopPropagation()}>
+          <a href={driveUrl(entry.path)} tabIndex={-1} onClick={followOnly}>
             <Name name={name} />
           </a>
         )}
@@ -199,11 +220,15 @@ function Row({ index, entry, folder, actions }: RowProps) {
       <div role="gridcell" class="cell size">
         {file ? bytes(file.size) : ""}
       </div>
-      <div role="gridcell" class="cell modified">
-        <time dateTime={entry.modified_at} title={fullDate(entry.modified_at)}>
-          {date(entry.modified_at)}
-        </time>
-      </div>
+      {folder.search.value === "" ? (
+        <div role="gridcell" class="cell modified">
+          <time dateTime={entry.modified_at} title={fullDate(entry.modified_at)}>
+            {date(entry.modified_at)}
+          </time>
+        </div>
+      ) : (
+        <Place path={entry.path} reachable={here} />
+      )}
       <div role="gridcell" class="cell actions">
         <Menu
           label={t("drive.actions", { name: plain(name) })}
@@ -214,6 +239,24 @@ function Row({ index, entry, folder, actions }: RowProps) {
           <Icon name="more" />
         </Menu>
       </div>
+    </div>
+  );
+}
+
+/** A link in a row is no click on the row. Without its way up to the page it has to be followed here. */
+function followOnly(event: MouseEvent): void {
+  event.stopPropagation();
+  onLink(event);
+}
+
+/** The folder of something that was found, to go there. */
+function Place({ path, reachable }: { path: string; reachable: boolean }) {
+  const folder = parentOf(path);
+  return (
+    <div role="gridcell" class="cell place">
+      <a href={driveUrl(folder)} tabIndex={reachable ? 0 : -1} onClick={followOnly}>
+        {folder === "/" ? t("drive.home") : <Name name={folder} />}
+      </a>
     </div>
   );
 }

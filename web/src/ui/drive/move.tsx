@@ -8,17 +8,19 @@ import { isBelow, nameOf, parentOf } from "../../paths";
 import { Dialog } from "../parts/dialog";
 import { Icon } from "../parts/icons";
 import { Name } from "../parts/name";
-import { moveAll } from "./dialogs";
+import { folderName } from "./actions";
 
 interface Props {
   entries: Entry[];
+  how: "move" | "copy";
+  /** Where to begin. */
   from: string;
   onClose(): void;
-  done(): void;
+  onChosen(folder: string): void;
 }
 
-/** Walks through the folders to the one that entries are to be moved to. */
-export function Move({ entries, from, onClose, done }: Props) {
+/** Walks through the folders to the one that entries are to be moved or copied to. */
+export function Move({ entries, how, from, onClose, onChosen }: Props) {
   const [at, setAt] = useState(from);
   const [folders, setFolders] = useState<FolderEntry[]>();
   const [error, setError] = useState<unknown>();
@@ -34,7 +36,8 @@ export function Move({ entries, from, onClose, done }: Props) {
 
   const paths = entries.map((entry) => entry.path);
   const inItself = paths.some((path) => path === at || isBelow(at, path));
-  const name = plain(nameOf(at)) || t("drive.home");
+  // A copy beside the original gets another name; a move to where it is would be none.
+  const staysThere = how === "move" && paths.every((path) => parentOf(path) === at);
   const buttons = (
     <>
       <button type="button" onClick={onClose}>
@@ -43,17 +46,17 @@ export function Move({ entries, from, onClose, done }: Props) {
       <button
         type="button"
         class="primary"
-        disabled={at === from || inItself}
+        disabled={staysThere || inItself}
         onClick={() => {
           onClose();
-          void moveAll(paths, at, done);
+          onChosen(at);
         }}
       >
-        {t("move.here", { name })}
+        {t(`${how}.here`, { name: folderName(at) })}
       </button>
     </>
   );
-  const title = tn("move.title", entries.length, { name: plain(nameOf(paths[0] ?? "")) });
+  const title = tn(`${how}.title`, entries.length, { name: plain(nameOf(paths[0] ?? "")) });
   return (
     <Dialog title={title} onClose={onClose} actions={buttons}>
       <ul class="folders" aria-label={t("move.to")} aria-busy={!folders && !error}>
@@ -61,7 +64,7 @@ export function Move({ entries, from, onClose, done }: Props) {
           <li>
             <button type="button" onClick={() => setAt(parentOf(at))}>
               <Icon name="chevron" class="back" />
-              {t("move.up", { name: plain(nameOf(parentOf(at))) || t("drive.home") })}
+              {t("move.up", { name: folderName(parentOf(at)) })}
             </button>
           </li>
         )}

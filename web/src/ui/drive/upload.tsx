@@ -6,7 +6,7 @@ import { nameOf } from "../../paths";
 import { type Drop, placeIn } from "../../upload/tree";
 import { DropArea, PickButton } from "../parts/pick";
 import { tell, tellError } from "../parts/toast";
-import { changeAll } from "./dialogs";
+import { changeAll } from "./actions";
 
 export async function take(drop: Drop, folder: string, done: () => void): Promise<void> {
   engine.add(

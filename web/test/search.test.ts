@@ -1,0 +1,82 @@
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import type { Entry } from "../src/api/types";
+import type { Folder as FolderType } from "../src/ui/drive/folder";
+
+/** A search that is answered when the test says so. */
+interface Asked {
+  q: string;
+  signal: AbortSignal;
+  answer(names: string[], more?: boolean): void;
+}
+
+const asked: Asked[] = [];
+const entry = (name: string) => ({ kind: "folder", id: name, path: `/${name}` }) as Entry;
+
+vi.mock("../src/app/services", () => ({
+  api: {
+    list: async () => ({ kind: "folder", entries: [entry("all")] }),
+    search: (_path: string, q: string, _limit: number, signal: AbortSignal) =>
+      new Promise((resolve) => {
+        const answer = (names: string[], more = false) =>
+          resolve({ entries: names.map(entry), more });
+        asked.push({ q, signal, answer });
+      }),
+  },
+}));
+
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+const shown = (folder: FolderType) => folder.entries.value.map((one) => one.id);
+
+describe("a search", () => {
+  it("shows what was asked for last, whatever is answered last", async () => {
+    const { Folder } = await import("../src/ui/drive/folder");
+    const folder = new Folder("/");
+    folder.find("");
+    await settled();
+    expect(shown(folder)).toEqual(["all"]);
+    folder.find("a");
+    expect(shown(folder), "a folder is no result").toEqual([]);
+    folder.find("ab");
+    const [first, second] = asked;
+    expect([first?.q, second?.q]).toEqual(["a", "ab"]);
+    expect(first?.signal.aborted).toBe(true);
+    second?.answer(["ab"], true);
+    await settled();
+    first?.answer(["a", "ab"]);
+    await settled();
+    expect(shown(folder)).toEqual(["ab"]);
+    expect(folder.isCutOff.value).toBe(true);
+    expect(folder.hasMore).toBe(false);
+    expect(folder.loading.value).toBe(false);
+    folder.find("abc");
+    expect(shown(folder), "they stay until others are there").toEqual(["ab"]);
+    folder.find("");
+    await settled();
+    asked[2]?.answer(["abc"]);
+    await settled();
+    expect(shown(folder)).toEqual(["all"]);
+    expect(folder.isCutOff.value).toBe(false);
+  });
+});
+
+describe("addresses", () => {
+  beforeAll(() => {
+    vi.stubGlobal("location", { pathname: "/", search: "" });
+    vi.stubGlobal("window", { addEventListener() {} });
+  });
+
+  it("say what is searched for, and where", async () => {
+    const { driveUrl, parse } = await import("../src/app/router");
+    for (const [path, query] of [
+      ["/", ""],
+      ["/", "a b&q=c?#%2F+"],
+      ["/a?b/c&d", "季度 é"],
+    ] as const) {
+      expect(parse(driveUrl(path, query))).toEqual({ page: "drive", path, query });
+    }
+    expect(parse("/trash")).toEqual({ page: "trash" });
+    expect(parse("/account?q=x")).toEqual({ page: "account" });
+    const long = parse(driveUrl("/", "x".repeat(500)));
+    expect(long).toMatchObject({ query: "x".repeat(60) });
+  });
+});
