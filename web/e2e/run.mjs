@@ -8,6 +8,7 @@ import * as account from "./tests/account.mjs";
 import * as archive from "./tests/archive.mjs";
 import * as copy from "./tests/copy.mjs";
 import * as drive from "./tests/drive.mjs";
+import * as film from "./tests/film.mjs";
 import * as large from "./tests/large.mjs";
 import * as looks from "./tests/looks.mjs";
 import * as search from "./tests/search.mjs";
@@ -16,7 +17,7 @@ import * as trash from "./tests/trash.mjs";
 import * as uploads from "./tests/uploads.mjs";
 
 const wanted = process.argv.slice(2);
-const suites = { account, drive, trash, copy, archive, search, looks, shares, uploads, large };
+const suites = { account, drive, trash, copy, archive, search, film, looks, shares, uploads, large };
 const files = mkdtempSync(join(tmpdir(), "cloudstore-e2e-files-"));
 
 /** A file on disk with content that nobody else has. */
