@@ -2,7 +2,17 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { allDone, beginElsewhere, drop, newPage, open, register, slow } from "./harness.mjs";
+import {
+  allDone,
+  beginElsewhere,
+  credentials,
+  drop,
+  menu,
+  newPage,
+  open,
+  register,
+  slow,
+} from "./harness.mjs";
 
 const shots = fileURLToPath(new URL("../shots", import.meta.url));
 mkdirSync(shots, { recursive: true });
@@ -42,6 +52,14 @@ const TREE = {
   },
 };
 
+/** The address of a new link. */
+async function linkTo(user, body) {
+  const headers = await credentials(stage.url, user);
+  const request = { method: "POST", headers, body: JSON.stringify(body) };
+  const answer = await (await fetch(`${stage.url}/api/v1/shares`, request)).json();
+  return `${stage.url}${new URL(answer.url).pathname}`;
+}
+
 const stage = await open();
 try {
   for (const [look, options] of Object.entries(LOOKS)) {
@@ -79,13 +97,13 @@ try {
     await shot("move");
     await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "Clear selection" }).click();
-    const menu = page.getByRole("button", { name: /Actions for .*notes\.md/ });
-    await menu.click();
+    const actions = page.getByRole("button", { name: /Actions for .*notes\.md/ });
+    await actions.click();
     await shot("menu");
     await page.getByRole("menuitem", { name: "Details" }).click();
     await shot("details");
     await page.keyboard.press("Escape");
-    await menu.click();
+    await actions.click();
     await page.getByRole("menuitem", { name: "Share" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Create link" }).click();
     await page.getByRole("img", { name: "QR code of the link" }).waitFor();
@@ -94,9 +112,31 @@ try {
     await page.goto(`${stage.url}${link.pathname}`);
     await page.getByRole("heading", { name: "notes.md" }).waitFor();
     await shot("shared-file");
+    const user = `shots-${look}`;
+    await page.goto(await linkTo(user, { path: "/Photos" }));
+    await page.getByText("IMG_2003.jpg").waitFor();
+    await shot("shared-folder");
+    await page.goto(await linkTo(user, { path: "/Music", password: "open sesame" }));
+    await page.getByLabel("Password of the link").waitFor();
+    await shot("shared-password");
+    await page.goto(await linkTo(user, { path: "/Music", uploads: true }));
+    await page.getByRole("heading", { name: "Music" }).waitFor();
+    await shot("upload-link");
     await page.goto(`${stage.url}/shares`);
     await page.getByText("notes.md").waitFor();
     await shot("links");
+    await page.goto(`${stage.url}/?q=a`);
+    await page.getByText("song.flac").waitFor();
+    await shot("search");
+    await page.goto(stage.url);
+    for (const name of ["talk.mp3", "Music"]) {
+      await menu(page, name, "Delete");
+      await page.getByRole("button", { name: "Undo" }).waitFor();
+    }
+    await shot("deleted");
+    await page.goto(`${stage.url}/trash`);
+    await page.getByText("talk.mp3").waitFor();
+    await shot("trash");
     await page.goto(stage.url);
     await page.getByText("Letter to the tax office.txt").click();
     await page.getByRole("dialog").getByText("Dear Sir").waitFor();
