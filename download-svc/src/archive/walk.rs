@@ -119,7 +119,7 @@ impl Walk {
                         self.folders.push(Folder {
                             above: "".into(),
                             inside: root.path.into(),
-                        })?
+                        })?;
                     }
                     Some(top) => {
                         let above = path::parent(&top.path).into();
