@@ -131,7 +131,7 @@ try {
     await page.goto(stage.url);
     for (const name of ["talk.mp3", "Music"]) {
       await menu(page, name, "Delete");
-      await page.getByRole("button", { name: "Undo" }).waitFor();
+      await page.getByRole("button", { name: "Undo" }).last().waitFor();
     }
     await shot("deleted");
     await page.goto(`${stage.url}/trash`);
