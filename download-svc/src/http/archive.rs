@@ -15,7 +15,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use cloudstore_proto::{http::MAX_BATCH, path};
+use cloudstore_proto::{
+    http::{Binary, MAX_BATCH},
+    path,
+};
 use cloudstore_service::{
     Result,
     auth::Reader,
@@ -48,14 +51,25 @@ const ZIP: &str = "application/zip";
 /// belongs to them, 100,000 and more of ordinary length), the connection breaks off. A backslash in a
 /// name, and the colon of a drive letter, are `%5C` and `%3A` in the archive, and a percent sign that
 /// looks like the beginning of such a code is `%25`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArchiveEntries {
     /// 1 to [`MAX_BATCH`] absolute paths. No two have the same name.
+    #[schema(min_items = 1, max_items = 1000)]
     paths: Vec<String>,
 }
 
 /// Sends an entry, in general a folder, with everything below it.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/archive/{path}",
+    tag = "archive",
+    operation_id = "archive_entry",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are")),
+    responses((status = 200, description = "The archive", body = Binary, content_type = "application/zip")),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "blob-missing", "limit-reached"]))),
+)]
 pub(crate) async fn read(
     State(app): State<App>,
     reader: Reader,
@@ -66,6 +80,16 @@ pub(crate) async fn read(
 }
 
 /// Sends several entries with everything below them.
+#[utoipa::path(
+    post,
+    path = "/api/v1/archive",
+    tag = "archive",
+    operation_id = "archive_entries",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    request_body = ArchiveEntries,
+    responses((status = 200, description = "The archive", body = Binary, content_type = "application/zip")),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "blob-missing", "invalid-path", "limit-reached"]))),
+)]
 pub(crate) async fn select(
     State(app): State<App>,
     reader: Reader,
