@@ -5,7 +5,7 @@ export PATH := $(or $(CLOUDSTORE_TOOLS),$(HOME)/.cache/cloudstore/tools)/bin:$(H
 .DEFAULT_GOAL := help
 # The stack's programs, and the client to talk to it.
 programs := -p cloudstore-account -p cloudstore-upload -p cloudstore-download -p cloudstore-transfer -p cloudstore-dbproxy -p cloudstore
-.PHONY: help web web-test screenshots run stack stack-down stack-status check test bench fmt clean
+.PHONY: help web web-test screenshots run stack stack-down stack-status check test bench openapi fmt clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,10 @@ bench: ## Measure against nginx, rclone and servers of tus in the same run; writ
 	@deploy/local/setup.sh bench
 	cargo build --release --locked -p cloudstore -p cloudstore-bench
 	target/release/cloudstore-bench
+
+openapi: ## Write the description of the HTTP API, proto/openapi.json, anew
+	@deploy/local/setup.sh build
+	CLOUDSTORE_WRITE_OPENAPI=1 cargo test --quiet --locked -p cloudstore-standalone --lib openapi::tests::the_file
 
 fmt: ## Format the sources
 	cargo fmt --all

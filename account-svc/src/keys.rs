@@ -40,12 +40,12 @@ pub(crate) struct Signer {
 }
 
 /// A JSON Web Key Set (RFC 7517, RFC 8037).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Jwks {
     keys: Vec<Jwk>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Jwk {
     kty: &'static str,
     crv: &'static str,

@@ -23,6 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 
+/// The description of the routes of [`router`].
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    <routes::Description as utoipa::OpenApi>::openapi()
+}
+
 /// The service's routes, to be merged and passed to `cloudstore_service::http::finish`.
 ///
 /// Publishes a new signing key first, and goes on to replace it in the background until

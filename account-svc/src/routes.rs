@@ -69,6 +69,31 @@ pub(crate) fn routes(app: App) -> Router {
         .with_state(app)
 }
 
+/// The description of [`routes`]: each of them is named here.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    register,
+    login,
+    refresh,
+    logout,
+    logout_everywhere,
+    list_sessions,
+    revoke_session,
+    me,
+    update_me,
+    change_password,
+    create_token,
+    list_tokens,
+    revoke_token,
+    create_share,
+    list_shares,
+    get_share,
+    revoke_share,
+    unlock_share,
+    jwks,
+))]
+pub(crate) struct Description;
+
 /// The caller, whose login has not ended: unlike [`Login`], not even a moment ago. Whatever manages
 /// the account takes it, so no API token can: a lost one must not outlive its withdrawal.
 struct Caller {
@@ -125,6 +150,15 @@ fn private<T>(body: T) -> Private<T> {
     ([(header::CACHE_CONTROL, "no-store")], Json(body))
 }
 
+/// Registers an account.
+#[utoipa::path(
+    post,
+    path = "/api/v1/accounts",
+    tag = "accounts",
+    request_body = Register,
+    responses((status = 201, description = "The account", body = Account)),
+    extensions(("x-problems" = json!(["name-taken", "overloaded"]))),
+)]
 async fn register(
     State(app): State<App>,
     Json(body): Json<Register>,
@@ -135,6 +169,15 @@ async fn register(
     ))
 }
 
+/// Logs in with name and password.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions",
+    tag = "sessions",
+    request_body = http::Login,
+    responses((status = 201, description = "The tokens of a new session", body = http::Tokens)),
+    extensions(("x-problems" = json!(["unauthenticated", "rate-limited", "overloaded"]))),
+)]
 async fn login(
     State(app): State<App>,
     headers: HeaderMap,
@@ -149,6 +192,14 @@ async fn login(
     Ok((StatusCode::CREATED, private(tokens)))
 }
 
+/// Lists where the account is logged in.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions",
+    tag = "sessions",
+    security(("login" = [])),
+    responses((status = 200, description = "The sessions that have not ended", body = http::SessionList)),
+)]
 async fn list_sessions(
     State(app): State<App>,
     caller: Caller,
@@ -156,6 +207,16 @@ async fn list_sessions(
     Ok(private(app.sessions.list(caller.user).await?))
 }
 
+/// Ends one session of the account.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions/{id}",
+    tag = "sessions",
+    security(("login" = [])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 204, description = "It has ended")),
+    extensions(("x-problems" = json!(["not-found"]))),
+)]
 async fn revoke_session(
     State(app): State<App>,
     caller: Caller,
@@ -165,6 +226,15 @@ async fn revoke_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Exchanges a refresh token for the next pair of tokens.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/refresh",
+    tag = "sessions",
+    request_body = Refresh,
+    responses((status = 200, description = "The next tokens", body = http::Tokens)),
+    extensions(("x-problems" = json!(["unauthenticated"]))),
+)]
 async fn refresh(
     State(app): State<App>,
     Json(body): Json<Refresh>,
@@ -172,20 +242,55 @@ async fn refresh(
     Ok(private(app.sessions.refresh(&body.refresh_token).await?))
 }
 
+/// Ends the session that the access token belongs to.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions/current",
+    tag = "sessions",
+    security(("login" = [])),
+    responses((status = 204, description = "It has ended")),
+)]
 async fn logout(State(app): State<App>, caller: Caller) -> Result<StatusCode> {
     app.sessions.logout(caller.user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Ends every session of the account.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions",
+    tag = "sessions",
+    security(("login" = [])),
+    responses((status = 204, description = "They have ended")),
+)]
 async fn logout_everywhere(State(app): State<App>, caller: Caller) -> Result<StatusCode> {
     app.sessions.logout_everywhere(caller.user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Shows the account, and how much room it has.
+#[utoipa::path(
+    get,
+    path = "/api/v1/me",
+    tag = "accounts",
+    operation_id = "get_account",
+    security(("login" = []), ("token" = []), ("basic" = [])),
+    responses((status = 200, description = "The account", body = Account)),
+)]
 async fn me(State(app): State<App>, Anybody(user): Anybody) -> Result<Private<Account>> {
     Ok(private(app.accounts.get(user.account_id).await?))
 }
 
+/// Changes the account's profile.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/me",
+    tag = "accounts",
+    operation_id = "update_account",
+    security(("login" = [])),
+    request_body = UpdateMe,
+    responses((status = 200, description = "The account as it is now", body = Account)),
+)]
 async fn update_me(
     State(app): State<App>,
     caller: Caller,
@@ -196,6 +301,16 @@ async fn update_me(
     ))
 }
 
+/// Changes the password, and ends every other session.
+#[utoipa::path(
+    put,
+    path = "/api/v1/me/password",
+    tag = "accounts",
+    security(("login" = [])),
+    request_body = ChangePassword,
+    responses((status = 204, description = "It is changed")),
+    extensions(("x-problems" = json!(["precondition-failed", "rate-limited", "overloaded"]))),
+)]
 async fn change_password(
     State(app): State<App>,
     caller: Caller,
@@ -205,6 +320,16 @@ async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Makes an API token for a program.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    security(("login" = [])),
+    request_body = CreateToken,
+    responses((status = 201, description = "The token, with its secret", body = CreatedToken)),
+    extensions(("x-problems" = json!(["too-many-tokens"]))),
+)]
 async fn create_token(
     State(app): State<App>,
     caller: Caller,
@@ -214,10 +339,27 @@ async fn create_token(
     Ok((StatusCode::CREATED, private(created)))
 }
 
+/// Lists the account's API tokens.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    security(("login" = [])),
+    responses((status = 200, description = "Those that work now", body = TokenList)),
+)]
 async fn list_tokens(State(app): State<App>, caller: Caller) -> Result<Private<TokenList>> {
     Ok(private(app.tokens.list(caller.user.account_id).await?))
 }
 
+/// Ends an API token.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/tokens/{id}",
+    tag = "tokens",
+    security(("login" = [])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 204, description = "It has ended")),
+)]
 async fn revoke_token(
     State(app): State<App>,
     caller: Caller,
@@ -227,6 +369,16 @@ async fn revoke_token(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Shares a file or folder with whoever knows the address.
+#[utoipa::path(
+    post,
+    path = "/api/v1/shares",
+    tag = "shares",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    request_body = CreateShare,
+    responses((status = 201, description = "The share, with its token", body = CreatedShare)),
+    extensions(("x-problems" = json!(["not-found", "invalid-path", "limit-reached", "overloaded"]))),
+)]
 async fn create_share(
     State(app): State<App>,
     Owner(user): Owner,
@@ -237,10 +389,27 @@ async fn create_share(
     Ok((StatusCode::CREATED, private(created)))
 }
 
+/// Lists the account's shares.
+#[utoipa::path(
+    get,
+    path = "/api/v1/shares",
+    tag = "shares",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    responses((status = 200, description = "Those that have not ended", body = ShareList)),
+)]
 async fn list_shares(State(app): State<App>, Owner(user): Owner) -> Result<Private<ShareList>> {
     Ok(private(app.shares.list(user.account_id).await?))
 }
 
+/// Shows a share.
+#[utoipa::path(
+    get,
+    path = "/api/v1/shares/{id}",
+    tag = "shares",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 200, description = "The share", body = Share)),
+)]
 async fn get_share(
     State(app): State<App>,
     Owner(user): Owner,
@@ -249,6 +418,15 @@ async fn get_share(
     Ok(private(app.shares.get(user.account_id, id).await?))
 }
 
+/// Ends a share, at once and everywhere.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/shares/{id}",
+    tag = "shares",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 204, description = "It has ended")),
+)]
 async fn revoke_share(
     State(app): State<App>,
     Owner(user): Owner,
@@ -258,8 +436,24 @@ async fn revoke_share(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Unlocks a share that has a password.
+///
 /// Anybody who knows the token. The cookie is for browsers, which load content without any fields of
 /// ours; it goes to this share only, and no script sees it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/public/shares/{token}/unlock",
+    tag = "public shares",
+    params(("token" = String, Path, description = "The token of the share")),
+    request_body = UnlockShare,
+    responses((
+        status = 200,
+        description = "A ticket",
+        body = UnlockedShare,
+        headers(("Set-Cookie" = String, description = "The ticket, for browsers")),
+    )),
+    extensions(("x-problems" = json!(["rate-limited", "overloaded"]))),
+)]
 async fn unlock_share(
     State(app): State<App>,
     client: ClientAddress,
@@ -281,6 +475,13 @@ async fn unlock_share(
     Ok(([(header::SET_COOKIE, cookie)], private(unlocked)))
 }
 
+/// The public keys that access tokens are signed with (RFC 7517).
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "sessions",
+    responses((status = 200, description = "The keys", body = Jwks)),
+)]
 async fn jwks(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], Json<Jwks>)> {
     // Short: whoever meets an unknown kid should look here and find it.
     let cache = [(header::CACHE_CONTROL, "public, max-age=60")];

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine does not have. Does nothing on a machine
 # that has it all, so every make target calls it.
-#   setup.sh build|check|test|web|browser|stack|bench...
+#   setup.sh build|check|test|web|browser|stack|schemathesis|bench...
 set -euo pipefail
 
 [ $# -gt 0 ] || set -- build
@@ -171,6 +171,18 @@ ensure_clients() {
     fi
 }
 
+# Makes requests of a description of an API, with the versions of schemathesis.txt.
+ensure_schemathesis() {
+    local wanted=deploy/local/schemathesis.txt
+    command -v curl >/dev/null || apt_install curl ca-certificates
+    cmp -s $wanted "$tools/schemathesis/installed" && return
+    say "installing Schemathesis (once)"
+    ensure_venv
+    python3 -m venv --clear "$tools/schemathesis"
+    "$tools/schemathesis/bin/pip" install --quiet --disable-pip-version-check --no-deps -r $wanted
+    cp $wanted "$tools/schemathesis/installed"
+}
+
 ensure_rustus() {
     # With its own release profile (opt-level 3, whole-program optimisation, one codegen unit):
     # whoever is measured against gets all the speed that its authors meant it to have. That is
@@ -212,7 +224,9 @@ for need in "$@"; do
             ensure_stack
             ensure_browser
             ensure_clients
+            ensure_schemathesis
             ;;
+        schemathesis) ensure_schemathesis ;;
         web) ensure_node ;;
         browser) ensure_browser ;;
         stack) ensure_stack ;;

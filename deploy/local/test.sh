@@ -56,6 +56,7 @@ cargo nextest run "${build[@]}" --no-run
 export CLOUDSTORE_BIN=$PWD/target/debug
 stack_tests
 part "the web app in a browser" env CLOUDSTORE_E2E_PROGRAM="$CLOUDSTORE_BIN/cloudstore" "$here/web.sh" e2e
+part "the API against its description" "$here/schemathesis.sh"
 part "tests of the workspace" cargo nextest run "${build[@]}"
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -13,9 +13,10 @@ use axum::{
     routing::{delete, get, post},
 };
 use cloudstore_backends::{blob::BlobStore, staging::StagedBlobs};
-use cloudstore_service::{auth::Verifier, rpc::Channel, trash::TRASH_RETENTION};
+use cloudstore_service::{auth::Verifier, openapi::also_at, rpc::Channel, trash::TRASH_RETENTION};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
 
 mod archive;
 mod cache;
@@ -34,7 +35,7 @@ pub use options::{Options, Policy};
 use cache::{DiskCache, Ranking};
 use catalog::Catalog;
 use http::{
-    archive as archive_api, content as content_api, dav as dav_api, files as files_api,
+    archive as archive_api, content as content_api, dav as dav_api, docs, files as files_api,
     search as search_api, shares as shares_api, trash as trash_api, web,
 };
 use reader::Reader;
@@ -125,6 +126,53 @@ fn shared(rest: &str) -> String {
     format!("/api/v1/public/shares/{{token}}{rest}")
 }
 
+/// The description of the routes of [`router`]: every handler is named here.
+#[derive(OpenApi)]
+#[openapi(paths(
+    content_api::read,
+    archive_api::read,
+    archive_api::select,
+    archive_api::shared,
+    dav_api::read,
+    files_api::read,
+    files_api::rename,
+    files_api::delete,
+    files_api::create_folder,
+    files_api::copy,
+    files_api::change,
+    search_api::search,
+    trash_api::list,
+    trash_api::empty,
+    trash_api::delete,
+    trash_api::restore,
+    shares_api::read,
+    shares_api::content,
+    docs::document,
+    docs::page,
+    docs::style,
+))]
+struct Description;
+
+/// The description of the routes of [`router`], but not of those of the web app.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Description::openapi();
+    let also_at = |document: &mut _, from: &str, to: &str| also_at(document, from, to, &[]);
+    also_at(&mut document, "/api/v1/files/{path}", "/api/v1/files");
+    also_at(&mut document, "/api/v1/archive/{path}", "/api/v1/archive");
+    also_at(&mut document, "/dav/{path}", "/dav");
+    let share = "/api/v1/public/shares/{token}";
+    for (below, to) in [
+        ("files", share),
+        ("files", "/s/{token}"),
+        ("archive", &shared("/archive")),
+        ("content", &shared("/content")),
+    ] {
+        also_at(&mut document, &format!("{share}/{below}/{{path}}"), to);
+    }
+    document
+}
+
 /// The service's routes. With a disk cache, the ranking of what is hot is exchanged with dbproxy
 /// until `shutdown`.
 ///
@@ -199,6 +247,8 @@ pub fn router(
         .route(&shared("/content"), get(shares_api::content))
         .route(&shared("/content/{*path}"), get(shares_api::content))
         .with_state(app)
+        // What all of this is.
+        .merge(docs::routes())
         // The web app, for people.
         .merge(web::routes()))
 }

@@ -5,13 +5,18 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 pub mod admin;
 mod changes;
+mod openapi;
+mod sessions;
 pub mod shares;
 pub mod trash;
 
 pub use changes::*;
+pub use openapi::{Binary, OPENAPI};
+pub use sessions::{Session, SessionList};
 
 /// Media type of [`Problem`] (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -23,14 +28,16 @@ pub const MAX_CHUNKS: u64 = 10_000;
 pub const DEFAULT_CHUNK_SIZE: u64 = 8 << 20;
 
 /// An error answer (RFC 9457). `type` is `/problems/<slug>` and stable.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `/problems/<slug>`
     #[serde(rename = "type")]
+    #[schema(example = "/problems/not-found", pattern = "^/problems/[a-z-]+$")]
     pub kind: String,
     /// The same for every occurrence of the type.
     pub title: String,
     /// HTTP status code.
+    #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
     /// What happened this time, in one sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -40,6 +47,7 @@ pub struct Problem {
     pub request_id: String,
     /// Members of this type of problem (for instance `missing`, `errors`).
     #[serde(flatten)]
+    #[schema(ignore)]
     pub extensions: Map<String, Value>,
 }
 
@@ -52,33 +60,38 @@ impl Problem {
 }
 
 /// `POST /api/v1/accounts`
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// 2 to 64 characters of `a-z A-Z 0-9 . _ -`, unique without regard to case.
+    #[schema(min_length = 2, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     pub username: String,
     /// 8 to 1,024 bytes.
+    #[schema(min_length = 8, max_length = 1024, format = Password)]
     pub password: String,
     /// Optional mail address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 254)]
     pub email: Option<String>,
     /// Optional name to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
     pub display_name: Option<String>,
 }
 
 /// `POST /api/v1/sessions`
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// As registered, without regard to case.
     pub username: String,
     /// The password.
+    #[schema(format = Password)]
     pub password: String,
 }
 
 /// `POST /api/v1/sessions/refresh`
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     /// The token of the last login or refresh. It can be used once.
@@ -86,11 +99,12 @@ pub struct Refresh {
 }
 
 /// Answer to a login and to a refresh.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
 pub struct Tokens {
     /// JWT for `Authorization: Bearer`.
     pub access_token: String,
     /// Always `Bearer`.
+    #[schema(pattern = "^Bearer$")]
     pub token_type: String,
     /// Seconds until `access_token` expires.
     pub expires_in: u64,
@@ -98,34 +112,11 @@ pub struct Tokens {
     pub refresh_token: String,
 }
 
-/// A login that has not ended, as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Session {
-    /// UUID.
-    pub id: String,
-    /// What the client called itself (its `User-Agent`) when it logged in; may be empty.
-    pub client: String,
-    /// When it began.
-    pub created_at: String,
-    /// When it began or went on, which a client in use does every ten minutes.
-    pub last_used_at: String,
-    /// When it ends unless it goes on before.
-    pub expires_at: String,
-    /// It is the one that asks.
-    pub current: bool,
-}
-
-/// `GET /api/v1/sessions`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct SessionList {
-    /// Last used first.
-    pub sessions: Vec<Session>,
-}
-
 /// An account as its owner sees it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Account {
     /// UUID.
+    #[schema(format = Uuid)]
     pub id: String,
     /// As registered.
     pub username: String,
@@ -141,33 +132,38 @@ pub struct Account {
     /// Bytes its unfinished uploads have reserved.
     pub reserved_bytes: u64,
     /// When it was registered.
+    #[schema(format = DateTime)]
     pub created_at: String,
 }
 
 /// `PATCH /api/v1/me`; absent members stay as they are.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateMe {
     /// New mail address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 254)]
     pub email: Option<String>,
     /// New name to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
     pub display_name: Option<String>,
 }
 
 /// `PUT /api/v1/me/password`
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     /// The password until now.
+    #[schema(format = Password)]
     pub old_password: String,
     /// The password from now on; every other session ends.
+    #[schema(min_length = 8, max_length = 1024, format = Password)]
     pub new_password: String,
 }
 
 /// What an API token is good for. None of them manages the account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// All of the files.
@@ -180,37 +176,43 @@ pub enum Scope {
 }
 
 /// `POST /api/v1/tokens`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// What it is for, in 1 to 128 characters.
+    #[schema(min_length = 1, max_length = 128)]
     pub name: String,
     /// What it is good for.
     pub scope: Scope,
     /// Seconds until it expires, at most ten years; 90 days when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 315360000)]
     pub expires_in: Option<u64>,
 }
 
 /// An API token as its owner sees it afterwards: never the secret.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Token {
     /// UUID.
+    #[schema(format = Uuid)]
     pub id: String,
     /// What it is for.
     pub name: String,
     /// What it is good for.
     pub scope: Scope,
     /// When it was made.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// When it stops working.
+    #[schema(format = DateTime)]
     pub expires_at: String,
 }
 
 /// Answer to the creation of an API token.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
 pub struct CreatedToken {
     /// The secret, for `Authorization: Bearer` or as the password of `Basic`. Shown this once.
+    #[schema(pattern = "^cst_[A-Za-z0-9_-]{43}$")]
     pub token: String,
     /// What can be seen of it later.
     #[serde(flatten)]
@@ -218,14 +220,14 @@ pub struct CreatedToken {
 }
 
 /// `GET /api/v1/tokens`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct TokenList {
     /// Those that work now, oldest first.
     pub tokens: Vec<Token>,
 }
 
 /// What to do when the path is taken by other content.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnConflict {
     /// 409 `name-conflict`.
@@ -238,25 +240,29 @@ pub enum OnConflict {
 }
 
 /// Digests that a client declares; each is verified before the upload completes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Digests {
     /// 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     pub blake3: Option<String>,
     /// 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     pub sha256: Option<String>,
     /// 40 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9A-Fa-f]{40}$")]
     pub sha1: Option<String>,
 }
 
 /// `POST /api/v1/uploads`, and one entry of a batch.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUpload {
     /// Absolute path of the file to be; missing folders are created on completion.
+    #[schema(max_length = 4096)]
     pub path: String,
     /// Bytes; 0 is allowed.
     pub size: u64,
@@ -265,6 +271,7 @@ pub struct CreateUpload {
     pub digests: Option<Digests>,
     /// RFC 3339 modification time of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub mtime: Option<String>,
     /// Default: fail.
     #[serde(default)]
@@ -272,17 +279,19 @@ pub struct CreateUpload {
 }
 
 /// `POST /api/v1/uploads/batch`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUploads {
     /// 1 to [`MAX_BATCH`] entries.
+    #[schema(min_items = 1, max_items = 1000)]
     pub entries: Vec<CreateUpload>,
 }
 
 /// An unfinished upload.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Upload {
     /// UUID.
+    #[schema(format = Uuid)]
     pub id: String,
     /// Path of the file to be.
     pub path: String,
@@ -304,13 +313,14 @@ pub struct Upload {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreachable: bool,
     /// The upload and what was received of it are dropped then.
+    #[schema(format = DateTime)]
     pub expires_at: String,
     /// URL path of the upload.
     pub location: String,
 }
 
 /// `GET /api/v1/uploads/{id}`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum UploadState {
     /// Chunks are still to be sent, or the upload is still to be completed.
@@ -327,19 +337,21 @@ pub enum UploadState {
 }
 
 /// Prove possession of content the server already has.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Challenge {
     /// 64 hexadecimal digits: the BLAKE3 key.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub nonce: String,
     /// Offset and length of each window; the proof is the keyed hash of their bytes in this order.
     /// They cover all of the content when it is short or only its SHA-1 was declared.
     pub windows: Vec<[u64; 2]>,
     /// The proof is refused afterwards.
+    #[schema(format = DateTime)]
     pub expires_at: String,
 }
 
 /// Answer to the creation of an upload, and to one entry of a batch.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Created {
     /// No byte needs to be sent: the file exists now.
@@ -371,36 +383,37 @@ pub enum Created {
 }
 
 /// Answer to a batch, one result for each entry, in order.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct CreatedUploads {
     /// In the order of the entries.
     pub results: Vec<Created>,
 }
 
 /// `POST /api/v1/uploads/{id}/proof`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
     /// 64 hexadecimal digits.
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     pub proof: String,
 }
 
 /// `GET /api/v1/uploads`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Uploads {
     /// Oldest first.
     pub uploads: Vec<Upload>,
 }
 
 /// Answer to a completion and to an accepted proof.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Completed {
     /// The file.
     pub file: File,
 }
 
 /// Is the content already in durable storage?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
     /// Complete and safe on a staging node, on its way.
@@ -410,27 +423,33 @@ pub enum FileState {
 }
 
 /// A file.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct File {
     /// UUID.
+    #[schema(format = Uuid)]
     pub id: String,
     /// Absolute path.
     pub path: String,
     /// Bytes.
     pub size: u64,
     /// BLAKE3-256 of the content: its identity.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub blake3: String,
     /// SHA-256, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256: Option<String>,
     /// SHA-1, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{40}$")]
     pub sha1: Option<String>,
     /// Guessed from the name when not told.
     pub media_type: String,
     /// When the file appeared here.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// The client's mtime, or when the content last changed.
+    #[schema(format = DateTime)]
     pub modified_at: String,
     /// Staged or stored.
     pub state: FileState,
@@ -440,20 +459,23 @@ pub struct File {
 }
 
 /// A folder.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Folder {
     /// UUID; the root folder's is the account's.
+    #[schema(format = Uuid)]
     pub id: String,
     /// Absolute path.
     pub path: String,
     /// When it was created.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// When it last changed its name or place.
+    #[schema(format = DateTime)]
     pub modified_at: String,
 }
 
 /// A file or a folder.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Entry {
     /// A file.
@@ -463,7 +485,7 @@ pub enum Entry {
 }
 
 /// `GET /api/v1/files/{path}`: a file's metadata, or a folder with a page of its entries.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Listing {
     /// What the path names.
     #[serde(flatten)]
@@ -477,7 +499,7 @@ pub struct Listing {
 }
 
 /// `GET /api/v1/search`: entries anywhere below a folder.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Found {
     /// In order of their paths.
     pub entries: Vec<Entry>,

@@ -12,6 +12,7 @@ use std::{
 use axum::{Router, extract::State, routing::get};
 use futures::future::join_all;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{Kind, Problem, Result, json::Json, telemetry};
 
@@ -32,13 +33,18 @@ struct Shared {
     draining: AtomicBool,
 }
 
-#[derive(Serialize)]
+/// The description of [`Health::router`].
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(healthz, readyz, metrics, version))]
+pub struct Description;
+
+#[derive(Serialize, ToSchema)]
 struct Version {
     service: &'static str,
     version: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Status {
     status: &'static str,
 }
@@ -102,16 +108,31 @@ impl Health {
         Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(async || telemetry::metrics().render()))
+            .route("/metrics", get(metrics))
             .route("/version", get(version))
             .with_state(self.clone())
     }
 }
 
+/// The process runs.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operation",
+    responses((status = 200, description = "It does", body = Status)),
+)]
 async fn healthz() -> Json<Status> {
     Json(Status { status: "ok" })
 }
 
+/// The service is ready for requests, and so is what it depends on.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses((status = 200, description = "It is", body = Status)),
+    extensions(("x-problems" = json!(["unavailable"]))),
+)]
 async fn readyz(State(health): State<Health>) -> Result<Json<Status>> {
     if health.0.draining.load(Ordering::Relaxed) {
         return Err(Problem::new(
@@ -127,6 +148,29 @@ async fn readyz(State(health): State<Health>) -> Result<Json<Status>> {
     Err(Problem::new(Kind::Unavailable, detail).with("failing", failing))
 }
 
+/// Figures about the service, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    responses((
+        status = 200,
+        description = "In the text format of Prometheus",
+        body = String,
+        content_type = "text/plain",
+    )),
+)]
+async fn metrics() -> String {
+    telemetry::metrics().render()
+}
+
+/// Which service this is, and which version.
+#[utoipa::path(
+    get,
+    path = "/version",
+    tag = "operation",
+    responses((status = 200, description = "Name and version", body = Version)),
+)]
 async fn version(State(health): State<Health>) -> Json<Version> {
     Json(Version {
         service: health.0.service,

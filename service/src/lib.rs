@@ -18,6 +18,7 @@ mod interim;
 pub mod json;
 pub mod jwt;
 pub mod listener;
+pub mod openapi;
 pub mod path;
 pub mod position;
 pub mod precondition;

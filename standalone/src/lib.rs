@@ -2,6 +2,7 @@
 //! machine or in an S3-compatible store. [`Stack::start`] is the only place that chooses adapters.
 
 mod config;
+pub mod openapi;
 mod stack;
 
 use cloudstore_service::{config::print_effective, telemetry};

@@ -292,6 +292,21 @@ async fn start_services(
         .merge(operators))
 }
 
+/// All of the routes, of a stack that runs until the guard is dropped but is not listened to.
+#[cfg(test)]
+pub(crate) async fn router(
+    config: &Config,
+) -> Result<(Router, tokio_util::sync::DropGuard), StartError> {
+    create_data_dir(&config.data)?;
+    let shutdown = CancellationToken::new();
+    let guard = shutdown.clone().drop_guard();
+    let (channel, _) = start_dbproxy(config, shutdown.clone()).await?;
+    let shared = shared(config, channel, &shutdown)?;
+    let health = Health::new("standalone", env!("CARGO_PKG_VERSION"));
+    let router = start_services(config, &shared, &health, &shutdown).await?;
+    Ok((router.merge(health.router()), guard))
+}
+
 fn add_checks(health: &Health, shared: &Shared, engine: Arc<Engine>) {
     let blobs = shared.blobs.clone();
     health.add("blob-store", move || {

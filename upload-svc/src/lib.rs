@@ -79,6 +79,12 @@ pub struct Upload {
     pub engine: Arc<Engine>,
 }
 
+/// The description of the routes of [`start`].
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes::openapi()
+}
+
 /// Cleans up after the last run and starts serving. The sweep runs until `shutdown`.
 ///
 /// # Errors

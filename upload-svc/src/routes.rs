@@ -10,8 +10,10 @@ use axum::{
 };
 use cloudstore_service::{
     auth::Verifier,
+    openapi::also_at,
     trust::{self, Trusted},
 };
+use utoipa::{OpenApi, openapi};
 
 use crate::{
     dialect::{dav, direct, ietf, native, staging, tus},
@@ -30,6 +32,31 @@ pub(crate) struct App {
     pub(crate) admission: Admission,
     pub(crate) forward: Arc<Forward>,
     pub(crate) origins: tus::Origins,
+}
+
+/// The description of [`routes`]: every handler is named here, or in the description of its dialect.
+#[derive(OpenApi)]
+#[openapi(paths(
+    native::create,
+    native::list,
+    native::create_batch,
+    native::status,
+    native::cancel,
+    native::prove,
+    native::put_chunk,
+    native::complete,
+    direct::put_content,
+))]
+struct Description;
+
+pub(crate) fn openapi() -> openapi::OpenApi {
+    let mut document = Description::openapi();
+    document.merge(ietf::Description::openapi());
+    document.merge(tus::Description::openapi());
+    document.merge(dav::Description::openapi());
+    also_at(&mut document, "/files/{id}", "/files/", &["options"]);
+    also_at(&mut document, "/dav/{path}", "/dav", &[]);
+    document
 }
 
 pub(crate) fn routes(app: App) -> Router {

@@ -15,7 +15,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use cloudstore_proto::{convert, http::MAX_BATCH, path};
+use cloudstore_proto::{
+    convert,
+    http::{Binary, MAX_BATCH},
+    path,
+};
 use cloudstore_service::{
     Result,
     auth::Reader,
@@ -51,14 +55,25 @@ const ZIP: &str = "application/zip";
 /// name, and the colon of a drive letter, are `%5C` and `%3A` in the archive, and a percent sign that
 /// looks like the beginning of such a code is `%25`. No name is in it twice; names that differ in case
 /// only are two.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArchiveEntries {
     /// 1 to [`MAX_BATCH`] absolute paths. No two have the same name, and `/` is alone.
+    #[schema(min_items = 1, max_items = 1000)]
     paths: Vec<String>,
 }
 
 /// Sends an entry, in general a folder, with everything below it.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/archive/{path}",
+    tag = "archive",
+    operation_id = "archive_entry",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are")),
+    responses((status = 200, description = "The archive", body = Binary, content_type = "application/zip")),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "blob-missing", "limit-reached"]))),
+)]
 pub(crate) async fn read(
     State(app): State<App>,
     reader: Reader,
@@ -69,6 +84,16 @@ pub(crate) async fn read(
 }
 
 /// Sends several entries with everything below them.
+#[utoipa::path(
+    post,
+    path = "/api/v1/archive",
+    tag = "archive",
+    operation_id = "archive_entries",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    request_body = ArchiveEntries,
+    responses((status = 200, description = "The archive", body = Binary, content_type = "application/zip")),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "blob-missing", "invalid-path", "limit-reached"]))),
+)]
 pub(crate) async fn select(
     State(app): State<App>,
     reader: Reader,
@@ -91,8 +116,19 @@ async fn answer(app: &App, owner: Uuid, paths: Vec<String>, method: &Method) -> 
     send(room, source, selection, method).await
 }
 
-/// Sends what a share shows at a path, in general a folder, with everything below it. Counts as a
-/// download.
+/// Sends what a share shows at a path, in general a folder, with everything below it.
+///
+/// It counts as one download.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/public/shares/{token}/archive/{path}",
+    tag = "public shares",
+    operation_id = "archive_shared_entry",
+    security((), ("share_ticket" = []), ("share_cookie" = [])),
+    params(("token" = String, Path, description = "The token of the share"), ("path" = String, Path, description = "Path of the entry; slashes may be as they are")),
+    responses((status = 200, description = "The archive", body = Binary, content_type = "application/zip")),
+    extensions(("x-problems" = json!(["password-required", "not-a-folder", "blob-missing", "limit-reached", "share-exhausted"]))),
+)]
 pub(crate) async fn shared(
     State(app): State<App>,
     client: ClientAddress,

@@ -17,10 +17,11 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use cloudstore_proto::{file, path};
+use cloudstore_proto::{file, http::Binary, path};
 use cloudstore_service::{Kind, Problem, Result, auth::Reader, query::Query};
 use futures::{Stream, TryStreamExt as _};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
     multipart::{Multipart, content_range},
@@ -45,13 +46,62 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
 /// How the content is to be presented.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ContentQuery {
+    /// Whether a browser saves it or shows it.
     #[serde(default)]
+    #[param(inline)]
     pub(super) disposition: Disposition,
 }
 
+/// Fields of a request that say which content is wanted (RFC 9110 sections 13 and 14).
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header, rename_all = "kebab-case")]
+#[expect(
+    dead_code,
+    reason = "it describes what is read from the fields themselves"
+)]
+pub(crate) struct ContentFields {
+    /// Which bytes.
+    range: Option<String>,
+    /// Only while it has one of these entity tags.
+    if_match: Option<String>,
+    /// Only if it has none of these entity tags.
+    if_none_match: Option<String>,
+    /// Only if it was changed since.
+    if_modified_since: Option<String>,
+    /// Only if it was not changed since.
+    if_unmodified_since: Option<String>,
+    /// The range only while this is so, else all of it.
+    if_range: Option<String>,
+}
+
+/// How content is to be delivered.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header, rename_all = "kebab-case")]
+#[expect(dead_code, reason = "it describes what is read from the field itself")]
+pub(crate) struct Delivered {
+    /// `stream`: from this server, without a redirect.
+    cloudstore_delivery: Option<String>,
+}
+
 /// Sends a file's content, or the part of it that is asked for.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/content/{path}",
+    tag = "content",
+    operation_id = "read_content",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are"), ContentQuery, ContentFields, Delivered),
+    responses(
+        (status = 200, description = "The content", body = Binary, content_type = "*/*"),
+        (status = 206, description = "The part that was asked for", body = Binary, content_type = "*/*"),
+        (status = 304, description = "The client has it"),
+        (status = 307, description = "It is to be fetched from the object store"),
+    ),
+    extensions(("x-problems" = json!(["not-found", "is-a-folder", "not-a-folder", "blob-missing", "precondition-failed", "range-not-satisfiable"]))),
+)]
 pub(crate) async fn read(
     State(app): State<App>,
     reader: Reader,

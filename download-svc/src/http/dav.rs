@@ -6,10 +6,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, header::ALLOW},
     response::{IntoResponse as _, Response},
 };
+use cloudstore_proto::http::Binary;
 use cloudstore_service::{Kind, Problem, auth::Reader};
 
 use super::{
-    content::{self, DELIVERY},
+    content::{self, ContentFields, DELIVERY},
     path::EntryPath,
 };
 use crate::{App, disposition::Disposition};
@@ -18,6 +19,20 @@ use crate::{App, disposition::Disposition};
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
 /// Sends the content of a file. A folder has none here: it is looked into with PROPFIND.
+#[utoipa::path(
+    method(get, head),
+    path = "/dav/{path}",
+    tag = "webdav",
+    operation_id = "dav_get",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are"), ContentFields),
+    responses(
+        (status = 200, description = "The content", body = Binary, content_type = "*/*"),
+        (status = 206, description = "The part that was asked for", body = Binary, content_type = "*/*"),
+        (status = 304, description = "The client has it"),
+    ),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "method-not-allowed", "blob-missing", "precondition-failed", "range-not-satisfiable"]))),
+)]
 pub(crate) async fn read(
     State(app): State<App>,
     reader: Reader,

@@ -17,6 +17,7 @@ use cloudstore_service::{
     query::Query,
 };
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::path::EntryPath;
 use crate::{
@@ -30,21 +31,31 @@ const MAX_LIMIT: u32 = 1_000;
 pub(super) const MAX_SEARCH_BYTES: usize = path::MAX_SEGMENT_BYTES;
 
 /// Which part of a folder is wanted. Anything else in the query string is refused.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
+    /// `next_cursor` of the page before.
     #[serde(default)]
     cursor: String,
+    /// Entries of a page.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
+    /// What they are sorted by.
     #[serde(default)]
+    #[param(inline)]
     sort: Sort,
+    /// In which direction.
     #[serde(default)]
+    #[param(inline)]
     order: Order,
+    /// Only entries with this in their name.
     #[serde(default)]
+    #[param(max_length = 255)]
     search: String,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Sort {
     #[default]
@@ -53,7 +64,7 @@ enum Sort {
     Modified,
 }
 
-#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Order {
     #[default]
@@ -95,6 +106,16 @@ pub(super) fn page_limit(limit: Option<u32>) -> Result<u32> {
 }
 
 /// A file's metadata, or a folder with a page of its entries.
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/{path}",
+    tag = "files",
+    operation_id = "list_folder",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are"), ListQuery),
+    responses((status = 200, description = "The entry", body = Listing)),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder"]))),
+)]
 pub(crate) async fn read(
     State(app): State<App>,
     reader: Reader,
@@ -128,6 +149,17 @@ pub(crate) async fn read(
 }
 
 /// Renames or moves an entry.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/files/{path}",
+    tag = "files",
+    operation_id = "move_entry",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are"), ("If-Match" = Option<String>, Header, description = "Entity tags of which the entry has to have one"), ("If-None-Match" = Option<String>, Header, description = "Entity tags of which the entry must have none")),
+    request_body = MoveEntry,
+    responses((status = 200, description = "The entry in its new place", body = Entry)),
+    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "precondition-failed", "locked"]))),
+)]
 pub(crate) async fn rename(
     State(app): State<App>,
     user: User,
@@ -144,6 +176,17 @@ pub(crate) async fn rename(
 }
 
 /// Copies an entry with everything below it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/copies",
+    tag = "files",
+    operation_id = "copy_entry",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    params(("If-Match" = Option<String>, Header, description = "Entity tags of which the entry has to have one"), ("If-None-Match" = Option<String>, Header, description = "Entity tags of which the entry must have none")),
+    request_body = CopyEntry,
+    responses((status = 201, description = "The copy", body = Entry)),
+    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "is-a-folder", "precondition-failed", "invalid-path", "quota-exceeded", "locked", "limit-reached"]))),
+)]
 pub(crate) async fn copy(
     State(app): State<App>,
     user: User,
@@ -163,7 +206,8 @@ pub(crate) async fn copy(
 }
 
 /// How something is deleted.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeleteQuery {
     /// For good, not into the trash.
@@ -172,6 +216,16 @@ pub(crate) struct DeleteQuery {
 }
 
 /// Deletes an entry and everything below it.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/files/{path}",
+    tag = "files",
+    operation_id = "delete_entry",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are"), DeleteQuery, ("If-Match" = Option<String>, Header, description = "Entity tags of which the entry has to have one"), ("If-None-Match" = Option<String>, Header, description = "Entity tags of which the entry must have none")),
+    responses((status = 204, description = "It is deleted")),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "precondition-failed", "locked"]))),
+)]
 pub(crate) async fn delete(
     State(app): State<App>,
     user: User,
@@ -187,6 +241,15 @@ pub(crate) async fn delete(
 }
 
 /// Creates a folder.
+#[utoipa::path(
+    post,
+    path = "/api/v1/folders",
+    tag = "files",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    request_body = CreateFolder,
+    responses((status = 201, description = "The folder", body = Entry)),
+    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "invalid-path", "locked"]))),
+)]
 pub(crate) async fn create_folder(
     State(app): State<App>,
     uploader: Uploader,
@@ -201,6 +264,16 @@ pub(crate) async fn create_folder(
 }
 
 /// Makes several changes, all or none.
+#[utoipa::path(
+    post,
+    path = "/api/v1/changes",
+    tag = "files",
+    operation_id = "change_entries",
+    security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
+    request_body = Changes,
+    responses((status = 200, description = "The entries as they are now", body = Changed)),
+    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "invalid-path", "locked"]))),
+)]
 pub(crate) async fn change(
     State(app): State<App>,
     user: User,

@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 pub(crate) mod content;
 pub(crate) mod dav;
+pub(crate) mod docs;
 pub(crate) mod files;
 mod multipart;
 mod path;

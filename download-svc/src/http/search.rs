@@ -20,15 +20,30 @@ pub(crate) const MAX_SEARCHES: usize = 8;
 const DEFAULT_LIMIT: u32 = 100;
 
 /// What is wanted, and where.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchQuery {
+    /// A part of the name; upper and lower case are the same. 255 bytes at most.
+    #[param(min_length = 1, max_length = 255)]
     q: String,
+    /// Path of the folder to look in; the root folder when absent.
     path: Option<String>,
+    /// Entries that are told at most; 100 when absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
-/// Entries anywhere below a folder whose names contain a text.
+/// Finds entries anywhere below a folder whose names contain a text.
+#[utoipa::path(
+    get,
+    path = "/api/v1/search",
+    tag = "files",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    params(SearchQuery),
+    responses((status = 200, description = "What was found", body = Found)),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "invalid-path", "invalid-fields", "overloaded"]))),
+)]
 pub(crate) async fn search(
     State(app): State<App>,
     reader: Reader,

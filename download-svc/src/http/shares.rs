@@ -14,7 +14,7 @@ use axum::{
 use cloudstore_proto::{
     convert,
     file::{Entry, EntryKind},
-    http::shares::PublicShare,
+    http::{Binary, shares::PublicShare},
     path,
     share::Share,
 };
@@ -30,7 +30,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    content::{self, ContentQuery},
+    content::{self, ContentFields, ContentQuery},
     files::ListQuery,
     path::EntryPath,
     web,
@@ -83,6 +83,16 @@ pub(crate) async fn visit(
 }
 
 /// What the share shows at a path: a file's metadata, or a folder with a page of its entries.
+#[utoipa::path(
+    get,
+    path = "/api/v1/public/shares/{token}/files/{path}",
+    tag = "public shares",
+    operation_id = "open_share",
+    security((), ("share_ticket" = []), ("share_cookie" = [])),
+    params(("token" = String, Path, description = "The token of the share"), ("path" = String, Path, description = "Path of the entry; slashes may be as they are"), ListQuery),
+    responses((status = 200, description = "What the share shows", body = PublicShare)),
+    extensions(("x-problems" = json!(["password-required", "not-a-folder"]))),
+)]
 pub(crate) async fn read(
     State(app): State<App>,
     client: ClientAddress,
@@ -120,6 +130,20 @@ pub(crate) async fn read(
 }
 
 /// Sends the content of the shared file, or of one below the shared folder.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/public/shares/{token}/content/{path}",
+    tag = "public shares",
+    operation_id = "read_shared_content",
+    security((), ("share_ticket" = []), ("share_cookie" = [])),
+    params(("token" = String, Path, description = "The token of the share"), ("path" = String, Path, description = "Path of the entry; slashes may be as they are"), ContentQuery, ContentFields),
+    responses(
+        (status = 200, description = "The content", body = Binary, content_type = "*/*"),
+        (status = 206, description = "The part that was asked for", body = Binary, content_type = "*/*"),
+        (status = 304, description = "The client has it"),
+    ),
+    extensions(("x-problems" = json!(["password-required", "is-a-folder", "not-a-folder", "blob-missing", "precondition-failed", "range-not-satisfiable", "share-exhausted"]))),
+)]
 pub(crate) async fn content(
     State(app): State<App>,
     client: ClientAddress,

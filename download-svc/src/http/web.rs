@@ -153,7 +153,7 @@ fn entity_tag(file: &EmbeddedFile) -> String {
 }
 
 /// Does a list of entity tags name this one? `If-None-Match` compares weakly (RFC 9110 section 13.1.2).
-fn names(tags: &str, tag: &str) -> bool {
+pub(super) fn names(tags: &str, tag: &str) -> bool {
     tags.split(',').any(|one| {
         let one = one.trim();
         one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag

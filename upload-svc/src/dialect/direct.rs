@@ -9,6 +9,7 @@ use cloudstore_service::{
     Result, auth::Uploader, json::Json, path::Path, precondition::Conditions, query::Query,
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
     content_length, malformed, media_type, mtime, native, refuse_encodings, sha256_field, stream,
@@ -16,16 +17,41 @@ use super::{
 use crate::engine::{Begin, Engine, Error, session::Declared};
 
 /// Query of a direct upload.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
     /// Default `replace`: PUT means "let this be the content". `fail` for those who may not.
+    #[param(inline)]
     pub(super) on_conflict: Option<http::OnConflict>,
     /// RFC 3339.
+    #[param(format = DateTime)]
     pub(super) mtime: Option<String>,
 }
 
-/// `PUT /api/v1/content/{path}`: 201 for a new file, 200 when one was replaced.
+/// Sends the content of a file in one body.
+///
+/// 201 for a new file, 200 when one was replaced.
+#[utoipa::path(
+    put,
+    path = "/api/v1/content/{path}",
+    tag = "content",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(
+        ("path" = String, Path, description = "Path of the entry; slashes may be as they are"),
+        Options,
+        ("If-Match" = Option<String>, Header, description = "Entity tags of which the entry has to have one"),
+        ("If-None-Match" = Option<String>, Header, description = "Entity tags of which the entry must have none"),
+        ("Repr-Digest" = Option<String>, Header, description = "SHA-256 of the content (RFC 9530)"),
+        ("Content-Digest" = Option<String>, Header, description = "The same"),
+    ),
+    request_body(content = http::Binary, content_type = "application/octet-stream", description = "The content, of whatever type"),
+    responses(
+        (status = 200, description = "It has taken the place of other content", body = http::File),
+        (status = 201, description = "The new file", body = http::File),
+    ),
+    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "is-a-folder", "precondition-failed", "request-timeout", "wrong-length", "digest-mismatch", "too-large", "quota-exceeded", "too-many-uploads", "unsupported-media-type", "invalid-fields", "busy", "preempted", "upload-gone", "blob-deleting", "locked", "insufficient-storage"]))),
+)]
 pub(crate) async fn put_content(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,

@@ -26,7 +26,22 @@ use crate::{
     forward::{Forward, Sender},
 };
 
-/// `POST /api/v1/uploads`
+/// Begins an upload.
+#[utoipa::path(
+    post,
+    path = "/api/v1/uploads",
+    tag = "uploads",
+    operation_id = "create_upload",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    request_body = http::CreateUpload,
+    responses((
+        status = 201,
+        description = "What is to be done now",
+        body = http::Created,
+        headers(("Location" = String, description = "Where the upload is, if there is one")),
+    )),
+    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "is-a-folder", "invalid-path", "digest-mismatch", "quota-exceeded", "too-large", "too-many-uploads", "blob-deleting", "locked", "insufficient-storage"]))),
+)]
 pub(crate) async fn create(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,
@@ -57,7 +72,17 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-/// `POST /api/v1/uploads/batch`: every entry has its own result, whatever becomes of the others.
+/// Begins several uploads: every entry has its own result, whatever becomes of the others.
+#[utoipa::path(
+    post,
+    path = "/api/v1/uploads/batch",
+    tag = "uploads",
+    operation_id = "create_uploads",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    request_body = http::CreateUploads,
+    responses((status = 200, description = "A result for each entry", body = http::CreatedUploads)),
+    extensions(("x-problems" = json!(["quota-exceeded", "too-many-uploads", "blob-deleting", "insufficient-storage"]))),
+)]
 pub(crate) async fn create_batch(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,
@@ -94,7 +119,18 @@ pub(crate) async fn create_batch(
     }))
 }
 
-/// `POST /api/v1/uploads/{id}/proof`
+/// Proves possession of the content, instead of sending it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/uploads/{id}/proof",
+    tag = "uploads",
+    operation_id = "prove_upload",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    request_body = http::Proof,
+    responses((status = 201, description = "The file", body = http::Completed)),
+    extensions(("x-problems" = json!(["proof-failed", "name-conflict", "not-a-folder", "is-a-folder", "digest-mismatch", "blob-missing", "busy", "preempted", "length-unknown", "forbidden", "upload-gone", "upload-lost", "quota-exceeded", "locked", "blob-deleting", "insufficient-storage"]))),
+)]
 pub(crate) async fn prove(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,
@@ -120,7 +156,17 @@ pub(crate) async fn prove(
     ))
 }
 
-/// `GET /api/v1/uploads`: those of all nodes. Asked by another node, only this one's.
+/// Lists unfinished uploads.
+///
+/// Those of all nodes. Asked by another node, only this one's.
+#[utoipa::path(
+    get,
+    path = "/api/v1/uploads",
+    tag = "uploads",
+    operation_id = "list_uploads",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    responses((status = 200, description = "Those that are not finished", body = http::Uploads)),
+)]
 pub(crate) async fn list(
     State(engine): State<Arc<Engine>>,
     State(forward): State<Arc<Forward>>,
@@ -138,7 +184,17 @@ pub(crate) async fn list(
     Ok(Json(http::Uploads { uploads }))
 }
 
-/// `GET /api/v1/uploads/{id}`
+/// Shows how far an upload is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/uploads/{id}",
+    tag = "uploads",
+    operation_id = "get_upload",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 200, description = "How far it is", body = http::UploadState)),
+    extensions(("x-problems" = json!(["upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn status(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,
@@ -154,7 +210,17 @@ pub(crate) async fn status(
     }))
 }
 
-/// `PUT /api/v1/uploads/{id}/chunks/{index}`
+/// Sends a chunk.
+#[utoipa::path(
+    put,
+    path = "/api/v1/uploads/{id}/chunks/{index}",
+    tag = "uploads",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id"), ("index" = u64, Path, description = "Number of the chunk, from 0"), ("Content-Digest" = Option<String>, Header, description = "SHA-256 of the chunk (RFC 9530)")),
+    request_body(content = http::Binary, content_type = "application/octet-stream", description = "The chunk"),
+    responses((status = 204, description = "It is kept")),
+    extensions(("x-problems" = json!(["wrong-length", "request-timeout", "busy", "preempted", "chunk-conflict", "length-unknown", "digest-mismatch", "forbidden", "upload-gone", "upload-lost", "unsupported-media-type", "insufficient-storage", "checksum-mismatch"]))),
+)]
 pub(crate) async fn put_chunk(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,
@@ -175,7 +241,17 @@ pub(crate) async fn put_chunk(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/v1/uploads/{id}/complete`
+/// Makes a file of an upload that has all of its chunks.
+#[utoipa::path(
+    post,
+    path = "/api/v1/uploads/{id}/complete",
+    tag = "uploads",
+    operation_id = "complete_upload",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 201, description = "The file", body = http::Completed)),
+    extensions(("x-problems" = json!(["incomplete", "name-conflict", "not-a-folder", "is-a-folder", "digest-mismatch", "blob-missing", "busy", "preempted", "length-unknown", "forbidden", "upload-gone", "upload-lost", "quota-exceeded", "locked", "blob-deleting", "insufficient-storage"]))),
+)]
 pub(crate) async fn complete(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,
@@ -197,7 +273,17 @@ pub(crate) async fn complete(
     ))
 }
 
-/// `DELETE /api/v1/uploads/{id}`
+/// Cancels an upload.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/uploads/{id}",
+    tag = "uploads",
+    operation_id = "cancel_upload",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 204, description = "It is cancelled")),
+    extensions(("x-problems" = json!(["busy", "upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn cancel(
     State(engine): State<Arc<Engine>>,
     uploader: Uploader,

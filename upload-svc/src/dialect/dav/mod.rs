@@ -12,6 +12,7 @@
 //! - [`href`] addresses; [`xml`] documents; [`refusal`] errors
 
 mod condition;
+mod description;
 mod href;
 mod live;
 mod lock;
@@ -38,6 +39,7 @@ use cloudstore_service::{
     Kind, Problem, auth::User, listener::PublicOrigin, precondition::Conditions,
 };
 
+pub(crate) use self::description::Description;
 use self::{
     condition::{If, precondition},
     refusal::{Refusal, Result},

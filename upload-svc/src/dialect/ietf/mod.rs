@@ -26,6 +26,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use cloudstore_proto::http;
 use cloudstore_service::{Interim, Kind, Problem, Result, path::Path};
 use uuid::Uuid;
 
@@ -47,6 +48,11 @@ const PARTIAL: &str = "application/partial-upload";
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,POST,OPTIONS");
 /// What the note of an upload begins with that was created here.
 const NOTE: &str = r#"{"ietf":"#;
+
+/// The description of what is there besides the routes of others.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(no_post, offset::options))]
+pub(crate) struct Description;
 
 /// Whether a request speaks this protocol: not tus, and a field that nobody else has.
 pub(crate) fn is_spoken(headers: &HeaderMap) -> bool {
@@ -127,6 +133,25 @@ async fn can_tell(version: Version, request: &mut Request) -> bool {
 }
 
 /// `POST /api/v1/content/{path}` that offers no resumption.
+#[utoipa::path(
+    post,
+    path = "/api/v1/content/{path}",
+    tag = "content",
+    operation_id = "begin_content",
+    security(("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(
+        ("path" = String, Path, description = "Path of the entry; slashes may be as they are"),
+        super::direct::Options,
+        ("Upload-Complete" = Option<String>, Header, description = "`?1` if all of the content comes, else `?0`"),
+        ("Upload-Length" = Option<String>, Header, description = "Bytes of the content"),
+    ),
+    request_body(content = Option<http::Binary>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "The content was all there, and is a file"),
+        (status = 201, description = "The upload, or the new file"),
+    ),
+    extensions(("x-problems" = json!(["method-not-allowed", "not-found", "name-conflict", "not-a-folder", "is-a-folder", "precondition-failed", "request-timeout", "wrong-length", "digest-mismatch", "too-large", "quota-exceeded", "too-many-uploads", "unsupported-media-type", "invalid-fields", "busy", "preempted", "upload-gone", "blob-deleting", "locked", "insufficient-storage"]))),
+)]
 pub(crate) async fn no_post() -> Response {
     let detail = "POST is for resumable uploads with Upload-Complete; send the content by PUT";
     let mut response = Problem::new(Kind::MethodNotAllowed, detail).into_response();

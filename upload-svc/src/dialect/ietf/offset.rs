@@ -149,6 +149,14 @@ pub(super) async fn with_limits(app: &App, request: Request, next: Next) -> Resp
 }
 
 /// `OPTIONS /api/v1/content/{path}`. Nobody has to log in for that.
+#[utoipa::path(
+    options,
+    path = "/api/v1/content/{path}",
+    tag = "content",
+    operation_id = "content_options",
+    params(("path" = String, Path, description = "Path of the entry; slashes may be as they are")),
+    responses((status = 204, description = "The methods, and the limits of an upload")),
+)]
 pub(crate) async fn options() -> (StatusCode, [(HeaderName, HeaderValue); 1]) {
     (StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)])
 }

@@ -5,6 +5,7 @@ use axum::{
     body::{Body, HttpBody as _},
     extract::State,
 };
+use cloudstore_proto::http::Binary;
 use cloudstore_service::{Kind, Problem, Result, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -20,6 +21,33 @@ use crate::{
 
 /// `PATCH /files/{id}`: 204 once the bytes are kept, and with the last of them once the file is
 /// there.
+#[utoipa::path(
+    patch,
+    path = "/files/{id}",
+    tag = "tus",
+    operation_id = "tus_append",
+    security((), ("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(
+        ("id" = Uuid, Path, description = "Its id"),
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Upload-Offset" = u64, Header, description = "Where the bytes belong"),
+        ("Upload-Length" = Option<String>, Header, description = "Bytes of the content, where it was not told"),
+        ("Upload-Checksum" = Option<String>, Header, description = "Algorithm and checksum of the body"),
+    ),
+    request_body(
+        content = Binary,
+        content_type = "application/offset+octet-stream",
+        description = "Bytes of the content",
+    ),
+    responses((
+        status = 204,
+        description = "They are kept",
+        headers(
+            ("Upload-Offset" = String, description = "Bytes that are kept"),
+        ),
+    )),
+    extensions(("x-problems" = json!(["unsupported-version", "forbidden", "request-timeout", "wrong-length", "offset-mismatch", "checksum-mismatch", "digest-mismatch", "too-large", "quota-exceeded", "unsupported-media-type", "name-conflict", "not-a-folder", "is-a-folder", "length-unknown", "incomplete", "busy", "preempted", "blob-missing", "blob-deleting", "locked", "insufficient-storage", "upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn append(
     State(engine): State<Arc<Engine>>,
     user: Depositor,

@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use cloudstore_proto::file::Entry;
+use cloudstore_proto::{file::Entry, http::Binary};
 use cloudstore_service::{Kind, Problem, Result, auth::Reader, path::Path};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -32,6 +32,16 @@ const UNTRUSTED: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// `GET /files/{id}`
+#[utoipa::path(
+    get,
+    path = "/files/{id}",
+    tag = "tus",
+    operation_id = "tus_content",
+    security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((status = 200, description = "The content", body = Binary, content_type = "*/*")),
+    extensions(("x-problems" = json!(["incomplete", "forbidden", "blob-missing", "name-conflict", "busy", "preempted", "digest-mismatch", "quota-exceeded", "not-a-folder", "is-a-folder", "insufficient-storage", "upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn content(
     State(engine): State<Arc<Engine>>,
     reader: Reader,

@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use cloudstore_proto::{path, upload::OnConflict};
+use cloudstore_proto::{http::Binary, path, upload::OnConflict};
 use cloudstore_service::{Kind, Problem, Result, listener::PublicOrigin};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -30,6 +30,35 @@ use crate::{
 };
 
 /// `POST /files/`
+#[utoipa::path(
+    post,
+    path = "/files/",
+    tag = "tus",
+    operation_id = "tus_create",
+    security((), ("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Upload-Length" = Option<String>, Header, description = "Bytes of the content"),
+        ("Upload-Defer-Length" = Option<String>, Header, description = "`1`: the length is told later"),
+        ("Upload-Metadata" = Option<String>, Header, description = "`filename`, `filetype` and others, in base64"),
+        ("Upload-Concat" = Option<String>, Header, description = "`partial`, or `final;` and the addresses of the parts"),
+        ("Upload-Checksum" = Option<String>, Header, description = "Algorithm and checksum of the body"),
+    ),
+    request_body(
+        content = Option<Binary>,
+        content_type = "application/offset+octet-stream",
+        description = "The beginning of the content, or all of it",
+    ),
+    responses((
+        status = 201,
+        description = "The upload",
+        headers(
+            ("Location" = String, description = "Where it is"),
+            ("Upload-Offset" = String, description = "Bytes that are kept"),
+        ),
+    )),
+    extensions(("x-problems" = json!(["unsupported-version", "not-found", "method-not-allowed", "name-conflict", "not-a-folder", "is-a-folder", "invalid-path", "request-timeout", "wrong-length", "offset-mismatch", "checksum-mismatch", "digest-mismatch", "too-large", "quota-exceeded", "too-many-uploads", "unsupported-media-type", "forbidden", "incomplete", "length-unknown", "busy", "preempted", "blob-deleting", "locked", "insufficient-storage", "upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn create(
     State(engine): State<Arc<Engine>>,
     user: Depositor,

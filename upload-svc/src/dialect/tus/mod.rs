@@ -28,6 +28,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use cloudstore_proto::http::Binary;
 use cloudstore_service::{Kind, Problem, Result};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -70,6 +71,19 @@ const UPLOAD_CONCAT: HeaderName = HeaderName::from_static("upload-concat");
 const UPLOAD_CHECKSUM: HeaderName = HeaderName::from_static("upload-checksum");
 const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+
+/// The description of the routes; each of their handlers is named here.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    append::append,
+    content::content,
+    create::create,
+    offset::offset,
+    options,
+    overridden,
+    terminate::terminate,
+))]
+pub(crate) struct Description;
 
 /// The layer of all routes: refuses versions that are not spoken before anything is processed,
 /// and gives every answer what the protocol and browsers want in it.
@@ -141,6 +155,20 @@ fn effective_method(request: &Request) -> Method {
 }
 
 /// `POST /files/{id}` with another method in `X-HTTP-Method-Override`.
+#[utoipa::path(
+    post,
+    path = "/files/{id}",
+    tag = "tus",
+    operation_id = "tus_overridden",
+    security((), ("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id"), ("Tus-Resumable" = String, Header, description = "`1.0.0`"), ("X-HTTP-Method-Override" = Option<String>, Header, description = "The method that is meant")),
+    request_body(content = Option<Binary>, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 200, description = "As of the method"),
+        (status = 204, description = "As of the method"),
+    ),
+    extensions(("x-problems" = json!(["unsupported-version", "method-not-allowed", "forbidden", "request-timeout", "wrong-length", "offset-mismatch", "checksum-mismatch", "digest-mismatch", "too-large", "quota-exceeded", "unsupported-media-type", "name-conflict", "not-a-folder", "is-a-folder", "length-unknown", "incomplete", "busy", "preempted", "blob-missing", "blob-deleting", "locked", "insufficient-storage", "upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn overridden(app: State<App>, request: Request) -> Response {
     use axum::handler::Handler as _;
     let state = app.0.clone();
@@ -158,6 +186,23 @@ pub(crate) async fn overridden(app: State<App>, request: Request) -> Response {
 }
 
 /// `OPTIONS`: what this server can do. Nobody has to log in for that.
+#[utoipa::path(
+    options,
+    path = "/files/{id}",
+    tag = "tus",
+    operation_id = "tus_options",
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((
+        status = 204,
+        description = "What this server can do",
+        headers(
+            ("Tus-Version" = String, description = "The versions"),
+            ("Tus-Extension" = String, description = "The extensions"),
+            ("Tus-Max-Size" = String, description = "Bytes of the longest content"),
+            ("Tus-Checksum-Algorithm" = String, description = "The algorithms"),
+        ),
+    )),
+)]
 pub(crate) async fn options(State(engine): State<Arc<Engine>>) -> (StatusCode, HeaderMap) {
     let mut algorithms = String::new();
     for algorithm in Algorithm::ALL {

@@ -13,6 +13,23 @@ use crate::{
 };
 
 /// `HEAD /files/{id}`
+#[utoipa::path(
+    head,
+    path = "/files/{id}",
+    tag = "tus",
+    operation_id = "tus_offset",
+    security((), ("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses((
+        status = 200,
+        description = "How far it is",
+        headers(
+            ("Upload-Offset" = String, description = "Bytes that are kept"),
+            ("Upload-Length" = String, description = "Bytes of the content"),
+        ),
+    )),
+    extensions(("x-problems" = json!(["forbidden", "incomplete", "name-conflict", "busy", "preempted", "digest-mismatch", "blob-missing", "quota-exceeded", "not-a-folder", "is-a-folder", "insufficient-storage", "upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn offset(
     State(engine): State<Arc<Engine>>,
     user: Depositor,

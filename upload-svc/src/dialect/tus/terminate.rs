@@ -13,6 +13,16 @@ use crate::{
 };
 
 /// `DELETE /files/{id}`: of a finished upload the file goes, unless who asks may only add files.
+#[utoipa::path(
+    delete,
+    path = "/files/{id}",
+    tag = "tus",
+    operation_id = "tus_terminate",
+    security((), ("login" = []), ("token" = ["full", "upload"]), ("basic" = ["full", "upload"])),
+    params(("id" = Uuid, Path, description = "Its id"), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
+    responses((status = 204, description = "It is no more")),
+    extensions(("x-problems" = json!(["unsupported-version", "busy", "precondition-failed", "locked", "method-not-allowed", "upload-gone", "upload-lost"]))),
+)]
 pub(crate) async fn terminate(
     State(engine): State<Arc<Engine>>,
     user: Depositor,
