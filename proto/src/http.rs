@@ -14,7 +14,7 @@ pub mod shares;
 pub mod trash;
 
 pub use changes::*;
-pub use openapi::{Binary, OPENAPI};
+pub use openapi::Binary;
 
 /// Media type of [`Problem`] (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

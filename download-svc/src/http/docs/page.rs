@@ -57,7 +57,9 @@ fn operations<'a>(
     tag: &'a str,
 ) -> impl Iterator<Item = (&'a str, &'static str, &'a Value)> {
     members(&document["paths"]).flat_map(move |(path, item)| {
-        let operations = METHODS.iter().map(move |method| (path, *method, &item[*method]));
+        let operations = METHODS
+            .iter()
+            .map(move |method| (path, *method, &item[*method]));
         operations.filter(move |(_, _, operation)| operation["tags"][0] == tag)
     })
 }
