@@ -62,8 +62,8 @@ bench: ## Measure against nginx, rclone and servers of tus in the same run; writ
 	target/release/cloudstore-bench
 
 openapi: ## Write the description of the HTTP API, proto/openapi.json, anew
-	@deploy/local/setup.sh build
-	CLOUDSTORE_WRITE_OPENAPI=1 cargo test --quiet --locked -p cloudstore-standalone --lib openapi::tests::the_file
+	@deploy/local/setup.sh check
+	CLOUDSTORE_WRITE_OPENAPI=1 cargo nextest run --workspace --locked --features cloudstore-transfer/failpoints --lib --bins -E 'test(openapi::tests::the_file)'
 
 fmt: ## Format the sources
 	cargo fmt --all

@@ -28,7 +28,6 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# Guesses of passwords are not to be slowed down, nor is the room to be used up.
 "$bin" serve --data "$run/data" --listen 127.0.0.1:0 >"$run/ready" 2>"$run/server.log" &
 server=$!
 until grep -q '^listening on ' "$run/ready"; do
@@ -44,31 +43,33 @@ call() {
 # member NAME: of the JSON on standard input.
 member() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
 password=$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')
-credentials="{\"username\":\"schemathesis\",\"password\":\"$password\"}"
 
-# log_in: the header with a new access token. One is good for ten minutes.
-log_in() { printf 'Authorization: Bearer %s' "$(call POST /api/v1/sessions "$credentials" | member access_token)"; }
-
-call POST /api/v1/accounts "$credentials" >/dev/null || fail "the account was not made"
-login=$(log_in)
-token=$(call POST /api/v1/tokens '{"name":"schemathesis","scope":"full"}' "$login" | member token)
-[ -n "$token" ] || fail "there is no token"
+# log_in NAME: makes an account, and says the header with its access token, good for ten minutes.
+log_in() {
+    local credentials="{\"username\":\"$1\",\"password\":\"$password\"}"
+    call POST /api/v1/accounts "$credentials" >/dev/null || fail "the account $1 was not made"
+    printf 'Authorization: Bearer %s' "$(call POST /api/v1/sessions "$credentials" | member access_token)"
+}
 
 # explore NAME SECONDS AUTHORIZATION OPTION...: those operations with these credentials.
 explore() {
     say "$1, about $2 s"
     # In a directory of its own: it leaves what it learnt where it runs.
-    (cd "$run" && "$tools/schemathesis/bin/schemathesis" run "$url/api/v1/openapi.json" --checks "$checks" \
-        --max-time "$2" --header "$3" --generation-database none --continue-on-failure "${@:4}")
+    (cd "$run" && PYTHONPATH=$here SCHEMATHESIS_HOOKS=schemathesis_hooks PYTHONDONTWRITEBYTECODE=1 \
+        "$tools/schemathesis/bin/schemathesis" run "$url/api/v1/openapi.json" --checks "$checks" \
+        --max-time "$2" --header "$3" --generation-with-security-parameters false --generation-database none \
+        --suppress-health-check all --continue-on-failure "${@:4}")
 }
 
 failed=
 # What needs a login. What would end it is left to the tests of accounts.
-explore "the account" $((seconds / 4)) "$login" \
+explore "the account" $((seconds / 4)) "$(log_in account)" \
     --include-tag accounts --include-tag sessions --include-tag tokens \
     --exclude-operation-id logout --exclude-operation-id logout_everywhere --exclude-operation-id change_password \
     "$@" || failed=yes
-# Everything else works with an API token, which no request of these can end.
+# Everything else works with an API token. It is another account's, whose tokens nobody revokes.
+token=$(call POST /api/v1/tokens '{"name":"schemathesis","scope":"full"}' "$(log_in others)" | member token)
+[ -n "$token" ] || fail "there is no token"
 explore "everything else" $((seconds * 3 / 4)) "Authorization: Bearer $token" \
     --exclude-tag accounts --exclude-tag sessions --exclude-tag tokens "$@" || failed=yes
 

@@ -15,7 +15,7 @@ pub mod shares;
 pub mod trash;
 
 pub use changes::*;
-pub use openapi::{Binary, OPENAPI};
+pub use openapi::Binary;
 pub use sessions::{Session, SessionList};
 
 /// Media type of [`Problem`] (RFC 9457).

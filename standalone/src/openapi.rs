@@ -75,6 +75,9 @@ pub fn document() -> Value {
     let mut answers = Answers::default();
     let paths = document["paths"].as_object_mut().expect("there are paths");
     let mut ids = BTreeSet::new();
+    // The address with most parameters has the plain name.
+    let mut paths: Vec<_> = paths.iter_mut().collect();
+    paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.matches('{').count()));
     for (path, item) in paths {
         for (method, operation) in item.as_object_mut().expect("an item is an object") {
             let operation = operation
@@ -85,6 +88,11 @@ pub fn document() -> Value {
         }
     }
     document["components"]["responses"] = Value::Object(answers.0);
+    // utoipa looks for `deny_unknown_fields` at structures only.
+    let variants = document["components"]["schemas"]["Change"]["oneOf"].as_array_mut();
+    for variant in variants.into_iter().flatten() {
+        variant["additionalProperties"] = false.into();
+    }
     unlink(&mut document);
     document
 }
@@ -166,6 +174,7 @@ impl Answers {
             let of_status = kinds.entry(kind.status().as_u16()).or_default();
             of_status.insert(kind.slug());
         }
+        never_null(operation);
         let tag = operation["tags"][0].as_str().unwrap_or_default().to_owned();
         let answers = operation["responses"].as_object_mut();
         let answers = answers.expect("an operation has answers");
@@ -232,11 +241,37 @@ fn draft_type(slug: &str) -> Option<String> {
     Some(format!("{IANA}{name}"))
 }
 
+/// Parameters and bodies that need not be there are absent, not null.
+fn never_null(operation: &mut Map<String, Value>) {
+    let parameters = operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let kinds = parameter["schema"]["type"].as_array();
+        let some = kinds.and_then(|kinds| kinds.iter().find(|it| *it != "null"));
+        if let Some(some) = some.cloned() {
+            parameter["schema"]["type"] = some;
+        }
+    }
+    let content = operation
+        .get_mut("requestBody")
+        .and_then(|body| body["content"].as_object_mut());
+    for (_, media) in content.into_iter().flatten() {
+        let some = media["schema"]["oneOf"]
+            .as_array()
+            .and_then(|kinds| kinds.iter().find(|it| it["type"] != "null"));
+        if let Some(some) = some.cloned() {
+            media["schema"] = some;
+        }
+    }
+}
+
 /// An answer that is content may be of any type: nothing can be said of its shape.
 fn any_bytes(answer: &mut Value) {
-    for media in answer["content"].as_object_mut().into_iter().flatten() {
-        if media.1["schema"]["$ref"] == "#/components/schemas/Binary" {
-            media.1["schema"] = json!({});
+    let content = answer.get_mut("content").and_then(Value::as_object_mut);
+    for (_, media) in content.into_iter().flatten() {
+        if media["schema"]["$ref"] == "#/components/schemas/Binary" {
+            media["schema"] = json!({});
         }
     }
 }

@@ -158,7 +158,7 @@ pub(crate) async fn read(
     params(("path" = String, Path, description = "Path of the entry; slashes may be as they are"), ("If-Match" = Option<String>, Header, description = "Entity tags of which the entry has to have one"), ("If-None-Match" = Option<String>, Header, description = "Entity tags of which the entry must have none")),
     request_body = MoveEntry,
     responses((status = 200, description = "The entry in its new place", body = Entry)),
-    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "precondition-failed", "locked"]))),
+    extensions(("x-problems" = json!(["invalid-path", "not-found", "name-conflict", "not-a-folder", "precondition-failed", "locked"]))),
 )]
 pub(crate) async fn rename(
     State(app): State<App>,
@@ -224,7 +224,7 @@ pub(crate) struct DeleteQuery {
     security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
     params(("path" = String, Path, description = "Path of the entry; slashes may be as they are"), DeleteQuery, ("If-Match" = Option<String>, Header, description = "Entity tags of which the entry has to have one"), ("If-None-Match" = Option<String>, Header, description = "Entity tags of which the entry must have none")),
     responses((status = 204, description = "It is deleted")),
-    extensions(("x-problems" = json!(["not-found", "not-a-folder", "precondition-failed", "locked"]))),
+    extensions(("x-problems" = json!(["invalid-path", "not-found", "not-a-folder", "precondition-failed", "locked"]))),
 )]
 pub(crate) async fn delete(
     State(app): State<App>,

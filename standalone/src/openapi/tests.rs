@@ -4,7 +4,7 @@ use super::*;
 use crate::{Config, stack};
 
 /// Of the web app, for people.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 12] = [
     "/",
     "/account",
     "/assets/{name}",
@@ -12,8 +12,10 @@ const PAGES: [&str; 10] = [
     "/drive/{path}",
     "/icon.svg",
     "/register",
+    "/shares",
     "/signin",
     "/sw.js",
+    "/trash",
     "/uploads",
 ];
 /// What OpenAPI has a place for.

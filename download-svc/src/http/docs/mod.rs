@@ -20,10 +20,11 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use cloudstore_proto::http::OPENAPI;
 
 use super::web::names;
 
+/// Of all services together; `make openapi` makes it out of the handlers.
+const OPENAPI: &str = include_str!("../../../../proto/openapi.json");
 /// What the page may load.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -21,7 +21,7 @@ pub(crate) struct Description;
         (status = 201, description = "The file is new"),
         (status = 204, description = "It has taken the place of other content"),
     ),
-    extensions(("x-problems" = json!(["not-found", "name-conflict", "not-a-folder", "precondition-failed", "request-timeout", "wrong-length", "digest-mismatch", "too-large", "quota-exceeded", "too-many-uploads", "unsupported-media-type", "invalid-fields", "busy", "preempted", "upload-gone", "blob-deleting", "locked", "insufficient-storage", "method-not-allowed", "limit-reached"]))),
+    extensions(("x-problems" = json!(["invalid-path", "not-found", "name-conflict", "not-a-folder", "precondition-failed", "request-timeout", "wrong-length", "digest-mismatch", "too-large", "quota-exceeded", "too-many-uploads", "unsupported-media-type", "invalid-fields", "busy", "preempted", "upload-gone", "blob-deleting", "locked", "insufficient-storage", "method-not-allowed", "limit-reached"]))),
 )]
 #[expect(dead_code, reason = "it stands for a part of `handle`")]
 fn put() {}
