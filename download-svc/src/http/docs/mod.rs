@@ -27,7 +27,7 @@ use super::web::names;
 const OPENAPI: &str = include_str!("../../../../proto/openapi.json");
 /// What the page may load.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 const CORS: HeaderName = HeaderName::from_static("access-control-allow-origin");
 /// It may be kept, and is asked about each time: it changes with the program.

@@ -17,7 +17,7 @@ pub(super) fn type_of(schema: &Value) -> String {
         }
     }
     if let Some(values) = schema["enum"].as_array() {
-        let values = values.iter().map(|value| code(value)).collect::<Vec<_>>();
+        let values = values.iter().map(code).collect::<Vec<_>>();
         return values.join(" or ");
     }
     if !schema["const"].is_null() {
