@@ -377,7 +377,7 @@ async fn revoke_token(
     security(("login" = []), ("token" = ["full"]), ("basic" = ["full"])),
     request_body = CreateShare,
     responses((status = 201, description = "The share, with its token", body = CreatedShare)),
-    extensions(("x-problems" = json!(["not-found", "invalid-path", "limit-reached", "overloaded"]))),
+    extensions(("x-problems" = json!(["not-a-folder", "not-found", "invalid-path", "limit-reached", "overloaded"]))),
 )]
 async fn create_share(
     State(app): State<App>,
