@@ -158,7 +158,11 @@ impl Walk {
         let is_folder = entry.kind() == EntryKind::Folder;
         let inside = entry.path.strip_prefix(&**above);
         let inside = inside.ok_or_else(|| Problem::internal("an entry outside of its folder"))?;
-        let name = name::inside(&format!("{}{inside}", self.root), is_folder);
+        // What is in the root folder has nothing above it.
+        let name = match &**above {
+            "" => name::inside(&format!("{}{inside}", self.root), is_folder),
+            _ => name::inside(inside, is_folder),
+        };
         if is_folder {
             self.folders.push(Folder {
                 above: above.clone(),
