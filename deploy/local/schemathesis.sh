@@ -10,7 +10,7 @@ cd "$here/../.."
 
 tools=${CLOUDSTORE_TOOLS:-$HOME/.cache/cloudstore/tools}
 bin=$(cd "${CLOUDSTORE_BIN:-target/debug}" && pwd)/cloudstore
-seconds=${SCHEMATHESIS_SECONDS:-240}
+seconds=${SCHEMATHESIS_SECONDS:-150}
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance
 run=$(mktemp -d)
 server=

@@ -21,7 +21,7 @@ pub struct CreateFolder {
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Changes {
-    /// 1 to [`MAX_BATCH`].
+    /// 1 to 1,000 changes.
     #[schema(min_items = 1, max_items = 1000)]
     pub changes: Vec<Change>,
 }
