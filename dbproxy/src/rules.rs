@@ -176,9 +176,10 @@ pub fn check_folder(entry: &Entry) -> Result<()> {
 }
 
 /// What a search found, one more than asked for if there is more; without what was deleted meanwhile.
+/// `cut`: it did not look at everything.
 #[must_use]
-pub fn found(found: Vec<Entry>, mut paths: Paths, limit: u32) -> SearchResponse {
-    let more = found.len() > limit as usize;
+pub fn found(found: Vec<Entry>, mut paths: Paths, limit: u32, cut: bool) -> SearchResponse {
+    let more = cut || found.len() > limit as usize;
     let placed = found.into_iter().filter_map(|entry| {
         let path = paths.remove(&entry.id[..])?;
         Some(Entry { path, ..entry })
@@ -192,25 +193,51 @@ pub fn found(found: Vec<Entry>, mut paths: Paths, limit: u32) -> SearchResponse 
 /// Paths by the ids of their entries.
 pub type Paths = HashMap<Vec<u8>, String>;
 
-/// The paths of entries out of everything above all of them (id, name, when it was deleted), root
-/// folders first; without those that are deleted, or below something that is.
+/// An entry on the way from others to the root folder.
+#[derive(Debug)]
+pub struct Above {
+    /// Its id.
+    pub id: Vec<u8>,
+    /// The folder it is in; none for a root folder.
+    pub parent: Option<Vec<u8>>,
+    /// Its name there.
+    pub name: String,
+    /// It was deleted.
+    pub is_deleted: bool,
+}
+
+/// The paths of entries, given with everything above all of them; without those that are deleted, or
+/// below something that is.
 #[must_use]
-pub fn paths(above: impl IntoIterator<Item = (Vec<u8>, String, Option<i64>)>) -> Paths {
-    let mut paths: HashMap<Vec<u8>, Option<String>> = HashMap::new();
-    for (entry, name, deleted_at) in above {
-        let path = paths.entry(entry).or_insert_with(|| Some(String::new()));
-        if let Some(path) = path {
-            path.push('/');
-            path.push_str(&name);
+pub fn paths<'a>(
+    entries: impl IntoIterator<Item = &'a Bytes>,
+    above: impl IntoIterator<Item = Above>,
+) -> Paths {
+    let above = above.into_iter().map(|entry| (entry.id.clone(), entry));
+    let above: HashMap<Vec<u8>, Above> = above.collect();
+    let placed = entries.into_iter().filter_map(|id| {
+        let path = path_up(&above, id)?;
+        Some((id.to_vec(), path))
+    });
+    placed.collect()
+}
+
+fn path_up(above: &HashMap<Vec<u8>, Above>, id: &[u8]) -> Option<String> {
+    let mut names = Vec::new();
+    let mut entry = above.get(id)?;
+    while let Some(parent) = &entry.parent {
+        if entry.is_deleted {
+            return None;
         }
-        if deleted_at.is_some() {
-            *path = None;
-        }
+        names.push(entry.name.as_str());
+        entry = above.get(parent)?;
     }
-    paths
-        .into_iter()
-        .filter_map(|(entry, path)| Some((entry, path?)))
-        .collect()
+    let mut path = String::new();
+    for name in names.into_iter().rev() {
+        path.push('/');
+        path.push_str(name);
+    }
+    Some(path)
 }
 
 /// How a file comes to its place.

@@ -104,6 +104,13 @@ pub(super) fn database(error: sqlx::Error) -> Problem {
     problem.caused_by(error)
 }
 
+/// Did the server end a statement because of its time (MySQL, MariaDB)?
+pub(super) fn takes_too_long(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    let error = error.and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| [3024, 1969].contains(&error.number()))
+}
+
 /// Did a statement violate a uniqueness rule? Only the statement is undone then, the transaction
 /// goes on.
 pub(super) fn is_taken(error: &sqlx::Error) -> bool {

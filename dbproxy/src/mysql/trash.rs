@@ -110,8 +110,12 @@ impl Command for RestoreRequest {
         .bind(tx.now)
         .fetch_optional(&mut *tx.conn)
         .await?;
-        let entry = row.and_then(|row| row.0.entry);
-        let entry = entry.ok_or_else(|| rules::not_found("entry of the trash"))?;
+        let Some(entry) = row.and_then(|row| row.0.entry) else {
+            // The same call before, whose answer was lost, or somebody was faster.
+            let restored = tree::by_id(tx, &self.id).await?;
+            let restored = restored.filter(|entry| entry.owner == self.owner);
+            return restored.ok_or_else(|| rules::not_found("entry of the trash").into());
+        };
         let mut to = rules::restored_to(self, &entry);
         if self.rename {
             to = copy::free_path(tx, &self.owner, &to).await?;

@@ -323,42 +323,40 @@ pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
     }))
 }
 
-/// What stands above an entry: the entry, a name, when that was deleted.
-struct Above(Vec<u8>, String, Option<i64>);
+/// A row of what is above entries.
+struct AboveRow(rules::Above);
 
-impl FromRow<'_, MySqlRow> for Above {
+impl FromRow<'_, MySqlRow> for AboveRow {
     fn from_row(row: &MySqlRow) -> sqlx::Result<Self> {
-        Ok(Self(
-            row.try_get("entry")?,
-            text(row, "name")?,
-            row.try_get("deleted_at")?,
-        ))
+        Ok(Self(rules::Above {
+            id: row.try_get("id")?,
+            parent: row.try_get("parent")?,
+            name: text(row, "name")?,
+            is_deleted: row.try_get::<Option<i64>, _>("deleted_at")?.is_some(),
+        }))
     }
 }
 
 /// The paths of entries; those that are deleted, or below something that is, have none.
 pub(super) async fn paths(
     tx: &mut Tx<'_>,
-    entries: impl Iterator<Item = &Bytes>,
+    entries: impl Iterator<Item = &Bytes> + Clone,
 ) -> Outcome<rules::Paths> {
-    // Everything above all of them at once, root folders first.
+    // What is above several of them comes once.
     let above = Statement::new(
-        "WITH RECURSIVE up (entry, height, parent, name, deleted_at) AS (
-            SELECT e.id, 0, e.parent, e.name, e.deleted_at
+        "WITH RECURSIVE up (id, parent, name, deleted_at) AS (
+            SELECT e.id, e.parent, e.name, e.deleted_at
             FROM entries e FORCE INDEX (PRIMARY) WHERE e.id IN ",
     )
-    .list(entries.map(|id| &id[..]))
+    .list(entries.clone().map(|id| &id[..]))
     .sql(
-        " UNION ALL
-            SELECT u.entry, u.height + 1, e.parent, e.name, e.deleted_at
+        " UNION
+            SELECT e.id, e.parent, e.name, e.deleted_at
             FROM up u STRAIGHT_JOIN entries e ON e.id = u.parent)
-        SELECT entry, name, deleted_at FROM up WHERE parent IS NOT NULL
-        ORDER BY entry, height DESC",
+        SELECT id, parent, name, deleted_at FROM up",
     );
-    let above = above.fetch(tx).await?.into_iter();
-    Ok(rules::paths(above.map(|Above(entry, name, deleted_at)| {
-        (entry, name, deleted_at)
-    })))
+    let above: Vec<AboveRow> = above.fetch(tx).await?;
+    Ok(rules::paths(entries, above.into_iter().map(|row| row.0)))
 }
 
 /// Refuses a place at which something below the entry would get too long a path. Looks at everything

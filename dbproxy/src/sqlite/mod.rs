@@ -32,6 +32,7 @@ use sqlx::{
     ConnectOptions as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::{sync::Semaphore, time::timeout};
 
 use self::{
     error::{Outcome, database, unavailable},
@@ -45,6 +46,8 @@ use crate::{
 
 /// Connections that read. Each costs a thread and a page cache; reads are short.
 const READERS: u32 = 4;
+/// Of these, how many may search, which takes up to a second: the others must not wait for that.
+const SEARCHERS: usize = 2;
 /// How long a read waits for one of them.
 const MAX_READ_WAIT: Duration = Duration::from_secs(5);
 /// How long SQLite waits for another process that holds the file, such as a backup.
@@ -63,6 +66,7 @@ const LOG_BYTES: &str = "67108864";
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
+    searchers: Semaphore,
     clock: Arc<dyn Clock>,
 }
 
@@ -116,6 +120,7 @@ impl SqliteStore {
         Ok(Arc::new(Self {
             writer,
             readers,
+            searchers: Semaphore::new(SEARCHERS),
             clock,
         }))
     }
@@ -128,6 +133,15 @@ impl SqliteStore {
             now: self.clock.now_ms(),
         };
         Ok(query.run(&mut tx).await?)
+    }
+
+    async fn search_names(&self, query: SearchRequest) -> Result<SearchResponse> {
+        let place = timeout(MAX_READ_WAIT, self.searchers.acquire()).await;
+        let Ok(Ok(_place)) = place else {
+            let detail = "too many searches at the moment";
+            return Err(Problem::new(Kind::Overloaded, detail));
+        };
+        self.read(query).await
     }
 
     async fn write<C: Command>(&self, command: C) -> Result<C::Reply> {
@@ -220,7 +234,7 @@ commands! {
 
     stat(StatRequest) -> Entry = read;
     list(ListRequest) -> ListResponse = read;
-    search(SearchRequest) -> SearchResponse = read;
+    search(SearchRequest) -> SearchResponse = search_names;
     create_folder(CreateFolderRequest) -> Entry = write;
     move_entry(MoveRequest) -> Entry = write;
     copy(CopyRequest) -> Entry = write;

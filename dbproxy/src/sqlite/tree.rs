@@ -295,23 +295,29 @@ pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
 /// The paths of entries; those that are deleted, or below something that is, have none.
 pub(super) async fn paths(
     tx: &mut Tx<'_>,
-    entries: impl Iterator<Item = &Bytes>,
+    entries: impl Iterator<Item = &Bytes> + Clone,
 ) -> Outcome<rules::Paths> {
-    // Everything above all of them at once, root folders first.
-    let above = sqlx::query_as(
-        "WITH RECURSIVE up (entry, height, parent, name, deleted_at) AS (
-            SELECT e.id, 0, e.parent, e.name, e.deleted_at
+    // What is above several of them comes once.
+    let above: Vec<(Vec<u8>, Option<Vec<u8>>, String, bool)> = sqlx::query_as(
+        "WITH RECURSIVE up (id, parent, name, is_deleted) AS (
+            SELECT e.id, e.parent, e.name, e.deleted_at IS NOT NULL
             FROM entries e WHERE e.id IN (SELECT unhex(value) FROM json_each(?))
-            UNION ALL
-            SELECT u.entry, u.height + 1, e.parent, e.name, e.deleted_at
+            UNION
+            SELECT e.id, e.parent, e.name, e.deleted_at IS NOT NULL
             FROM up u CROSS JOIN entries e ON e.id = u.parent)
-        SELECT entry, name, deleted_at FROM up WHERE parent IS NOT NULL
-        ORDER BY entry, height DESC",
+        SELECT id, parent, name, is_deleted FROM up",
     )
-    .bind(list(entries))
+    .bind(list(entries.clone()))
     .fetch_all(&mut *tx.conn)
     .await?;
-    Ok(rules::paths(above))
+    let above = above.into_iter();
+    let above = above.map(|(id, parent, name, is_deleted)| rules::Above {
+        id,
+        parent,
+        name,
+        is_deleted,
+    });
+    Ok(rules::paths(entries, above))
 }
 
 /// Refuses a place at which something below the entry would get too long a path. Looks at everything

@@ -96,7 +96,10 @@ pub async fn trash(f: Fixture) {
     assert_eq!(f.stat(&owner, "/a/b/c").await.unwrap(), file);
     assert!(f.trash(&owner).await.is_empty());
     let again = f.restore(&owner, &folder.id, "", false).await;
-    assert_eq!(kind(again), Kind::NotFound);
+    assert_eq!(again.unwrap(), restored, "repeated call");
+    let other = f.account(1 << 20).await;
+    let foreign = f.restore(&other, &folder.id, "", false).await;
+    assert_eq!(kind(foreign), Kind::NotFound);
 }
 
 /// It comes back elsewhere, under another name, or not at all; never in the place of something.

@@ -5,6 +5,7 @@ use cloudstore_proto::{convert, http::Found, path};
 use cloudstore_service::{
     Kind, Problem, Result,
     auth::Reader,
+    context,
     json::{Json, invalid_fields},
     query::Query,
 };
@@ -42,7 +43,7 @@ pub(crate) struct SearchQuery {
     security(("login" = []), ("token" = ["full", "read"]), ("basic" = ["full", "read"])),
     params(SearchQuery),
     responses((status = 200, description = "What was found", body = Found)),
-    extensions(("x-problems" = json!(["not-found", "not-a-folder", "invalid-path", "invalid-fields", "overloaded"]))),
+    extensions(("x-problems" = json!(["not-found", "not-a-folder", "invalid-path", "invalid-fields", "limit-reached", "overloaded"]))),
 )]
 pub(crate) async fn search(
     State(app): State<App>,
@@ -55,14 +56,18 @@ pub(crate) async fn search(
     }
     let limit = page_limit(query.limit.or(Some(DEFAULT_LIMIT)))?;
     let path = path::normalize(query.path.as_deref().unwrap_or("/"))?;
-    let Ok(_place) = app.searches.try_acquire() else {
+    let Ok(place) = app.searches.clone().try_acquire_owned() else {
         let detail = "too many searches at the moment";
         return Err(Problem::new(Kind::Overloaded, detail));
     };
-    let found = app
-        .catalog
-        .search(reader.account_id, path, query.q, limit)
-        .await?;
+    // The database goes on when the client has left: so does the place.
+    let search = context::spawn(async move {
+        let found = app.catalog.search(reader.account_id, path, query.q, limit);
+        let found = found.await;
+        drop(place);
+        found
+    });
+    let found = search.await.map_err(Problem::internal)??;
     Ok(Json(Found {
         entries: found.entries.iter().map(convert::entry).collect(),
         more: found.more,

@@ -84,6 +84,7 @@ pub(crate) async fn put_content(
         mtime_ms: mtime(options.mtime.as_deref())?,
         part: false,
         note: String::new(),
+        visitor: false,
     };
     let committed = engine
         .direct(

@@ -309,6 +309,7 @@ fn begin(engine: &Engine, uploader: &Uploader, entry: &http::CreateUpload) -> Re
         mtime_ms: mtime(entry.mtime.as_deref())?,
         part: false,
         note: String::new(),
+        visitor: false,
     })
 }
 

@@ -1,6 +1,9 @@
 //! Creation: reserve, or find that nothing has to be sent.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use cloudstore_proto::{
     file,
@@ -23,6 +26,10 @@ use super::{
     signed,
 };
 
+/// How long what visitors leave unfinished holds the room that it has reserved: the account's owner
+/// did not ask for it.
+const VISITOR_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+
 /// One entry of a probe or creation.
 #[derive(Clone, Debug)]
 pub struct Begin {
@@ -44,6 +51,9 @@ pub struct Begin {
     pub part: bool,
     /// What the dialect wants to find again, at most 8 KiB.
     pub note: String,
+    /// It is sent by somebody who may see nothing of the account: it is told of no content that is here
+    /// and of no name, and what it leaves unfinished does not stay for long.
+    pub visitor: bool,
 }
 
 /// What became of a [`Begin`].
@@ -87,11 +97,20 @@ impl Engine {
             .iter()
             .filter(|entry| is_probe(&entry.declared))
             .count();
+        let by_visitor = entries.iter().any(|entry| entry.visitor);
+        let (policy, lifetime) = if by_visitor {
+            (
+                InstantPolicy::Off,
+                self.lifetime(account).min(VISITOR_LIFETIME),
+            )
+        } else {
+            (self.policy(account, probes), self.lifetime(account))
+        };
         let request = BeginUploadsRequest {
             account_id: bytes(account),
             node: self.settings.node.clone(),
-            policy: self.policy(account, probes).into(),
-            lifetime_ms: millis(self.lifetime(account)),
+            policy: policy.into(),
+            lifetime_ms: millis(lifetime),
             direct_limit: if batch {
                 signed(self.settings.direct_limit)
             } else {
@@ -110,7 +129,15 @@ impl Engine {
             .into_inner();
         let mut begun = Vec::with_capacity(answer.results.len());
         for result in answer.results {
-            begun.push(self.admit(self.begun(result.result)?).await?);
+            let result = match result.result {
+                Some(begin_result::Result::Problem(problem)) if by_visitor => {
+                    let detail = "the owner's account cannot take this file".to_owned();
+                    let hidden = upload::Problem { detail, ..problem };
+                    Some(begin_result::Result::Problem(hidden))
+                }
+                other => other,
+            };
+            begun.push(self.admit(self.begun(result)?).await?);
         }
         Ok(begun)
     }

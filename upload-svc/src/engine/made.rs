@@ -18,7 +18,7 @@ use cloudstore_service::{Kind, Problem, rpc::deadline};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
-use super::{Engine, Error, Result, bytes};
+use super::{Engine, Error, Result, bytes, millis};
 
 /// Where content is.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl Engine {
                 if_match: Some(same),
                 ..Precondition::default()
             }),
-            keep_ms: 0,
+            keep_ms: millis(self.settings.trash),
         };
         let mut client = FileStoreClient::new(self.ports.channel.clone());
         match client

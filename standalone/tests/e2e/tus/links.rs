@@ -1,8 +1,10 @@
 //! Upload links: others put files into a folder, and get no further.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cloudstore_proto::http::shares::{CreatedShare, PublicShare, Share, ShareList, UnlockedShare};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use super::{BYTES, metadata};
 use crate::support::{TestStack, User, eventually, send};
@@ -177,4 +179,37 @@ async fn a_password_is_asked_for_and_a_revoked_link_ends() {
         .try_stat("/inbox/a.txt")
         .await
         .problem(404, "not-found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_are_told_nothing_of_the_account() {
+    let (stack, owner) = TestStack::with_user().await;
+    owner.put("/clients/inbox/x", b"secret").await;
+    let shared = link(&owner, json!({ "path": "/clients/inbox", "uploads": true })).await;
+    let visitor = visitor(&stack, &shared);
+    let through_a_file = metadata(&[("relativePath", "x/y")]);
+    let request = visitor
+        .tus(Method::POST, "/files/")
+        .header("upload-length", "1")
+        .header("upload-metadata", through_a_file);
+    let refused = send(request).await.problem(409, "not-a-folder");
+    assert!(!refused.detail.contains("clients"), "{}", refused.detail);
+
+    // The owner has this content: whoever only tells its digest is told nothing, and sends it.
+    let digest = BASE64.encode(sha2::Sha256::digest(b"secret"));
+    let create = |name: &str| {
+        let name = format!("attachment; filename=\"{name}\"");
+        visitor
+            .request(Method::POST, "/files/")
+            .header("upload-complete", "?1")
+            .header("upload-draft-interop-version", "8")
+            .header("repr-digest", format!("sha-256=:{digest}:"))
+            .header("content-disposition", name)
+    };
+    let answer = send(create("same").body("secret")).await;
+    assert!((200..300).contains(&answer.status), "{}", answer.status);
+    assert!(answer.body.is_empty(), "{}", answer.text());
+    owner.assert_content("/clients/inbox/same", b"secret").await;
+    let claimed = send(create("other").body("wrong!")).await;
+    assert!(claimed.status >= 400, "the digest is compared");
 }

@@ -97,6 +97,7 @@ impl Call {
             mtime_ms: content.mtime_ms,
             part: false,
             note: String::new(),
+            visitor: false,
         };
         let account = self.user.account_id;
         let sent = self

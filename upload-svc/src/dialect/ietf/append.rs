@@ -11,7 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    PARTIAL, UPLOAD_OFFSET, fields, has_type, problem,
+    PARTIAL, UPLOAD_OFFSET, bare, fields, has_type, problem,
     receive::{Delivery, length, target_answer},
     settled,
     version::{Unsaid, Version},
@@ -32,11 +32,12 @@ pub(super) async fn append(
     body: Body,
 ) -> Response {
     let version = Version::of(&headers);
+    let visitor = user.is_anonymous;
     let appended = match Asked::read(version, &headers) {
         Ok(asked) => asked.run(&engine, user, id, &interim, &headers, body).await,
         Err(problem) => Err(problem),
     };
-    settled(version, appended)
+    bare(visitor, settled(version, appended))
 }
 
 /// What the head of a request says.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    NOTE, UPLOAD_OFFSET, disposition, fields, problem,
+    NOTE, UPLOAD_OFFSET, bare, disposition, fields, problem,
     receive::{Delivery, length, target_answer},
     settled,
     version::Version,
@@ -62,12 +62,13 @@ pub(super) async fn in_files(
         interim,
         version,
         id,
+        visitor: user.is_anonymous,
     };
     let created = match target {
         Ok(target) => creation.run(target, request).await,
         Err(problem) => Err(problem),
     };
-    settled(version, created)
+    bare(creation.visitor, settled(version, created))
 }
 
 fn path_in_files(headers: &HeaderMap, user: &Depositor, id: Uuid) -> Result<String> {
@@ -96,6 +97,7 @@ pub(super) async fn at_path(
         interim,
         version,
         id: Uuid::now_v7(),
+        visitor: false,
     };
     let created = match target(&uploader, &path, &options) {
         Ok(target) => creation.run(target, request).await,
@@ -119,6 +121,7 @@ struct Creation {
     interim: Interim,
     version: Version,
     id: Uuid,
+    visitor: bool,
 }
 
 impl Creation {
@@ -195,6 +198,7 @@ impl Creation {
             mtime_ms: target.mtime_ms,
             part: false,
             note: format!("{NOTE}{}}}", self.version.rules.number),
+            visitor: self.visitor,
         };
         let begun = self.engine.begin(self.account, vec![entry], false);
         let begun = begun.await.map_err(problem::of)?.into_iter().next();

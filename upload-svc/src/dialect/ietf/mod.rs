@@ -21,6 +21,7 @@ mod version;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::{
     RequestExt as _,
+    body::Body,
     extract::{Request, State},
     handler::Handler as _,
     middleware::Next,
@@ -164,6 +165,18 @@ fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     let told = told.and_then(|told| told.to_str().ok()).unwrap_or_default();
     let essence = told.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case(wanted)
+}
+
+/// Visitors may see nothing of the account: that it went well is all that they are told.
+fn bare(visitor: bool, response: Response) -> Response {
+    if !visitor || !response.status().is_success() {
+        return response;
+    }
+    let (mut parts, _) = response.into_parts();
+    for field in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        parts.headers.remove(field);
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// An answer, whatever came of the request.

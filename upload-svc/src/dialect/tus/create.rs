@@ -133,6 +133,7 @@ struct Wanted {
     on_conflict: OnConflict,
     media_type: String,
     note: String,
+    visitor: bool,
 }
 
 impl Wanted {
@@ -187,6 +188,7 @@ impl Wanted {
             concat,
             length,
             note,
+            visitor: user.is_anonymous,
         })
     }
 }
@@ -219,6 +221,7 @@ async fn begin(engine: &Engine, account: Uuid, wanted: &Wanted) -> Result<Arc<Se
         media_type: wanted.media_type.clone(),
         part: wanted.concat == Concat::Partial,
         note: wanted.note.clone(),
+        visitor: wanted.visitor,
     };
     let begun = engine.begin(account, vec![entry], false).await?;
     match begun.into_iter().next() {
