@@ -194,7 +194,7 @@ pub fn found(found: Vec<Entry>, mut paths: Paths, limit: u32, cut: bool) -> Sear
 pub type Paths = HashMap<Vec<u8>, String>;
 
 /// An entry on the way from others to the root folder.
-#[derive(Debug)]
+#[derive(Debug, sqlx::FromRow)]
 pub struct Above {
     /// Its id.
     pub id: Vec<u8>,

@@ -298,7 +298,7 @@ pub(super) async fn paths(
     entries: impl Iterator<Item = &Bytes> + Clone,
 ) -> Outcome<rules::Paths> {
     // What is above several of them comes once.
-    let above: Vec<(Vec<u8>, Option<Vec<u8>>, String, bool)> = sqlx::query_as(
+    let above: Vec<rules::Above> = sqlx::query_as(
         "WITH RECURSIVE up (id, parent, name, is_deleted) AS (
             SELECT e.id, e.parent, e.name, e.deleted_at IS NOT NULL
             FROM entries e WHERE e.id IN (SELECT unhex(value) FROM json_each(?))
@@ -310,13 +310,6 @@ pub(super) async fn paths(
     .bind(list(entries.clone()))
     .fetch_all(&mut *tx.conn)
     .await?;
-    let above = above.into_iter();
-    let above = above.map(|(id, parent, name, is_deleted)| rules::Above {
-        id,
-        parent,
-        name,
-        is_deleted,
-    });
     Ok(rules::paths(entries, above))
 }
 
