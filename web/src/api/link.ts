@@ -85,6 +85,11 @@ export class Link {
     return response !== undefined && response.status < 500;
   }
 
+  /** Has the password to be told, for the first time or again? */
+  async needsPassword(signal: AbortSignal): Promise<boolean> {
+    return (await this.read("/", undefined, signal)).needs_password;
+  }
+
   private async json<T>(url: string, init: RequestInit): Promise<T> {
     const response = await this.reach(url, init);
     if (!response.ok) throw await errorOf(response);

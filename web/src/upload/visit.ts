@@ -20,6 +20,7 @@ const GOODBYES = 2;
 export interface Visitable {
   credentials(): Record<string, string>;
   isThere(): Promise<boolean>;
+  needsPassword(signal: AbortSignal): Promise<boolean>;
 }
 
 export interface VisitOptions {
@@ -55,6 +56,7 @@ export class Visit {
       transport,
       gate: this.gate,
       credentials: () => link.credentials(),
+      needsPassword: (signal) => link.needsPassword(signal),
       ...(piece ? { piece } : {}),
     });
   }
