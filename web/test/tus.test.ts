@@ -290,6 +290,8 @@ describe("files by a link", () => {
     expect(server.only?.bytes).toEqual(content(40 * PIECE, 1));
     expect(count(server, /^POST/)).toBe(2);
     expect(server.log).toContain("HEAD /files/1");
+    visit.all("retry");
+    expect(second.state, "what was cancelled stays so").toBe("cancelled");
     visit.clear();
     expect(visit.items).toEqual([]);
   });
