@@ -24,7 +24,10 @@ class Accounts {
   };
 
   readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
-    if (url === "/api/v1/sessions") return this.pair(201);
+    if (url === "/api/v1/sessions") {
+      const { password } = JSON.parse(String(init.body)) as { password: string };
+      return password === "x" ? this.pair(201) : refused();
+    }
     if (url === "/api/v1/sessions/refresh") {
       this.refreshes += 1;
       const { refresh_token } = JSON.parse(String(init.body)) as { refresh_token: string };
@@ -117,6 +120,19 @@ describe("the session", () => {
     await until(() => session.state.value === "expired");
     await session.signIn("bob", "x");
     await answer;
+  });
+});
+
+describe("a change of accounts", () => {
+  it("is told of once the server has let somebody else in", async () => {
+    const { accounts, session } = await signedIn();
+    const told: (string | undefined)[] = [];
+    const onOther = () => told.push(accounts.kept?.username);
+    await expect(session.signIn("bob", "typo", onOther)).rejects.toThrow();
+    await session.signIn("ALICE", "x", onOther);
+    expect(told).toEqual([]);
+    await session.signIn("bob", "x", onOther);
+    expect(told, "before anything of the other is used").toEqual(["ALICE"]);
   });
 });
 

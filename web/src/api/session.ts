@@ -67,9 +67,11 @@ export class Session {
     }
   }
 
-  async signIn(username: string, password: string): Promise<void> {
+  /** `onOther` is called when the server has let somebody in who is not who was here before. */
+  async signIn(username: string, password: string, onOther = () => {}): Promise<void> {
     const tokens = await this.post("/api/v1/sessions", { username, password });
     const same = isSame(username, this.username.value);
+    if (!same) onOther();
     if (this.state.value === "expired" && !same) this.wake(new SignedOut());
     this.username.value = username;
     this.take(tokens);
