@@ -89,7 +89,7 @@ function Other({ register, expired }: { register: boolean; expired: boolean }) {
   return (
     <p class="muted center">
       {expired ? (
-        <button type="button" class="link" onClick={() => session.forget()}>
+        <button type="button" class="link" onClick={() => session.leave()}>
           {t("sign.other")}
         </button>
       ) : register ? (
