@@ -3,12 +3,13 @@ import { ApiError } from "../../api/error";
 import type { Change, Entry, OnConflict } from "../../api/types";
 import { download, downloadArchive, MEMORY_LIMIT, TooLargeForMemory } from "../../app/download";
 import { bytes, plain } from "../../app/format";
+import { whenOver } from "../../app/over";
 import { go } from "../../app/router";
 import { api, arrivals } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
 import { join, nameOf, outermost, parentOf } from "../../paths";
-import { tell, tellError } from "../parts/toast";
+import { offer, tell, tellError } from "../parts/toast";
 
 /** Changes made in one call, all or none; the server takes as many. */
 const CHANGES_AT_ONCE = 1_000;
@@ -19,8 +20,8 @@ const CALLS_AT_ONCE = 4;
 /** Paths that the server takes for one archive. */
 const ARCHIVED_AT_ONCE = 1_000;
 
-/** Makes changes in as few calls as possible. */
-export async function changeAll(changes: Change[]): Promise<void> {
+/** Makes changes in as few calls as possible; `made` is told how many each of them has made. */
+export async function changeAll(changes: Change[], made = (_: number) => {}): Promise<void> {
   let some: Change[] = [];
   let characters = 0;
   for (const change of changes) {
@@ -28,9 +29,12 @@ export async function changeAll(changes: Change[]): Promise<void> {
     characters += JSON.stringify(change).length;
     if (some.length < CHANGES_AT_ONCE && characters < CHARACTERS_AT_ONCE) continue;
     await api.change(some);
+    made(some.length);
     [some, characters] = [[], 0];
   }
-  if (some.length > 0) await api.change(some);
+  if (some.length === 0) return;
+  await api.change(some);
+  made(some.length);
 }
 
 /** Moves entries into a folder and tells what became of it. */
@@ -120,6 +124,9 @@ function archiveName(paths: string[]): string {
 
 /** Undoes the last deletion of this page, once. */
 let undoLast: (() => void) | undefined;
+whenOver(() => {
+  undoLast = undefined;
+});
 
 export function undo(): void {
   undoLast?.();
@@ -128,19 +135,37 @@ export function undo(): void {
 /** Deletes into the trash. That can be undone, so nobody is asked before. */
 export async function removeAll(entries: Entry[], done: () => void): Promise<void> {
   const paths = new Set(outermost(entries.map((entry) => entry.path)));
-  const gone = entries.filter((entry) => paths.has(entry.path));
+  const wanted = entries.filter((entry) => paths.has(entry.path));
+  const deletions = wanted.map(({ path }) => ({ op: "delete", path }) as const);
+  let count = 0;
+  let problem: unknown;
   try {
-    await changeAll(gone.map(({ path }) => ({ op: "delete", path }) as const));
-    undoLast = () => {
-      undoLast = undefined;
-      void putBack(gone, done);
-    };
-    const name = plain(nameOf(gone[0]?.path ?? ""));
-    tell(tn("delete.done", gone.length, { name }), false, { text: t("app.undo"), run: undoLast });
+    await changeAll(deletions, (made) => {
+      count += made;
+    });
   } catch (error) {
-    tellError(error);
+    problem = error;
   }
+  // What was deleted before something went wrong can be put back all the same.
+  if (count > 0) offerUndo(wanted.slice(0, count), done);
+  if (problem !== undefined) tellError(problem);
   done();
+}
+
+function offerUndo(gone: Entry[], done: () => void): void {
+  let used = false;
+  const back = () => {
+    if (used) return;
+    used = true;
+    // Another deletion may be the last one by now.
+    if (undoLast === back) undoLast = undefined;
+    withdraw();
+    void putBack(gone, done);
+  };
+  const name = plain(nameOf(gone[0]?.path ?? ""));
+  const text = tn("delete.done", gone.length, { name });
+  const withdraw = offer(text, { text: t("app.undo"), run: back });
+  undoLast = back;
 }
 
 /** In the trash entries keep their ids. What cannot go back stays there. */
