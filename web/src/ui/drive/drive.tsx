@@ -218,7 +218,8 @@ function Tools({ folder, setOpen, changed, paste, query }: ToolsProps) {
   const pasted = clipboard.value?.paths.length ?? 0;
   return (
     <div class="tools">
-      <Search path={folder.path} query={query} />
+      {/* What is being typed is looked for here, not in the folder that is opened meanwhile. */}
+      <Search key={folder.path} path={folder.path} query={query} />
       {pasted > 0 && (
         <button type="button" aria-label={tn("drive.paste", pasted)} onClick={paste}>
           <Icon name="paste" />
