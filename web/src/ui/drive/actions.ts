@@ -111,7 +111,9 @@ export async function save(entries: Entry[]): Promise<void> {
     await downloadArchive(paths, `${archiveName(paths)}.zip`);
   } catch (error) {
     if (!(error instanceof TooLargeForMemory)) return tellError(error);
-    tell(t("drive.downloadLarge", { limit: bytes(MEMORY_LIMIT) }), true);
+    // A forced reload leaves a page without its worker; without HTTPS there never is one.
+    const key = isSecureContext ? "drive.downloadReload" : "drive.downloadLarge";
+    tell(t(key, { limit: bytes(MEMORY_LIMIT) }), true);
   }
 }
 

@@ -24,7 +24,7 @@ import { DropZone, UploadButton } from "./upload";
 
 const ShareDialog = lazy(
   () => import("../shares/dialog").then(({ ShareDialog }) => ShareDialog),
-  true,
+  ({ onClose }) => onClose(),
 );
 
 type Open =
