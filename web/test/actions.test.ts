@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { NetworkError } from "../src/api/error";
+import { ApiError, NetworkError } from "../src/api/error";
 import type { Change, Entry } from "../src/api/types";
 import { forgetAll } from "../src/app/over";
 
@@ -9,7 +9,11 @@ const server = vi.hoisted(() => ({
   /** Calls that change something and are answered. */
   good: Number.POSITIVE_INFINITY,
 }));
-const told = vi.hoisted(() => ({ offers: [] as { run(): void; open: boolean }[], bad: 0 }));
+const told = vi.hoisted(() => ({
+  offers: [] as { run(): void; open: boolean }[],
+  bad: 0,
+  texts: [] as string[],
+}));
 
 vi.mock("../src/app/router", () => ({ go() {} }));
 vi.mock("../src/app/download", () => ({}));
@@ -22,12 +26,17 @@ vi.mock("../src/app/services", async () => {
         if (server.changes.length >= server.good) throw new NetworkError();
         server.changes.push(changes.length);
       },
+      copy: async (from: string, to: string, rule: string) => {
+        const problem = { type: "/problems/name-conflict", title: "", status: 409 };
+        if (from.endsWith("taken") && rule === "fail") throw new ApiError(problem);
+        return { path: to };
+      },
       restore: async (id: string) => void server.restored.push(id),
     },
   };
 });
 vi.mock("../src/ui/parts/toast", () => ({
-  tell() {},
+  tell: (text: string) => void told.texts.push(text),
   tellError: () => {
     told.bad += 1;
   },
@@ -40,7 +49,8 @@ vi.mock("../src/ui/parts/toast", () => ({
   },
 }));
 
-const { removeAll, undo } = await import("../src/ui/drive/actions");
+const { arrivals } = await import("../src/app/services");
+const { copyAll, removeAll, undo } = await import("../src/ui/drive/actions");
 const entries = (...names: string[]) =>
   names.map((name) => ({ kind: "file", id: name, path: `/${name}` }) as Entry);
 const settled = () => new Promise((resolve) => setTimeout(resolve));
@@ -48,7 +58,7 @@ const settled = () => new Promise((resolve) => setTimeout(resolve));
 beforeEach(() => {
   forgetAll();
   Object.assign(server, { changes: [], restored: [], good: Number.POSITIVE_INFINITY });
-  Object.assign(told, { offers: [], bad: 0 });
+  Object.assign(told, { offers: [], bad: 0, texts: [] });
 });
 
 describe("undo", () => {
@@ -87,5 +97,19 @@ describe("undo", () => {
     undo();
     await settled();
     expect(server.restored).toEqual([]);
+  });
+});
+
+describe("a copy", () => {
+  it("asks what to do with names that are taken, or tells if it cannot", async () => {
+    const asked: string[][] = [];
+    const ask = (paths: string[]) => asked.push(paths) === 1;
+    const copy = () => copyAll(["/a", "/taken"], "/to", "fail", ask);
+    await copy();
+    expect(asked).toEqual([["/taken"]]);
+    expect(told.texts).toEqual([expect.stringMatching(/a.* is now in .*to/)]);
+    expect(arrivals.value.paths).toEqual(["/to/a"]);
+    await copy();
+    expect(told.texts.at(-1)).toMatch(/taken.* was not copied: .*to/);
   });
 });

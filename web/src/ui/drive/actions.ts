@@ -53,18 +53,15 @@ export async function moveAll(paths: string[], folder: string, done: () => void)
   done();
 }
 
-interface Copied {
-  done(): void;
-  /** These names are taken in the folder, and it was not said what to do then. */
-  taken(paths: string[]): void;
-}
+/** Asks what to do with what could not be copied because its name is taken, or cannot ask now. */
+type AskTaken = (paths: string[]) => boolean;
 
 /** Copies entries into a folder and tells what became of them. */
 export async function copyAll(
   paths: string[],
   folder: string,
   onConflict: OnConflict,
-  { done, taken }: Copied,
+  ask: AskTaken,
 ): Promise<void> {
   const conflicts: string[] = [];
   const copies: string[] = [];
@@ -86,8 +83,17 @@ export async function copyAll(
     tell(tn("copy.done", copies.length, names));
   }
   if (problem !== undefined) tellError(problem);
-  if (conflicts.length > 0) taken(conflicts);
-  done();
+  if (conflicts.length > 0 && !ask(conflicts)) {
+    const names = { name: plain(nameOf(conflicts[0] ?? "")), folder: folderName(folder) };
+    tell(tn("copy.notCopied", conflicts.length, names), true);
+  }
+  // Another folder may be shown by now. Where something went wrong, more may have changed.
+  arrive(problem === undefined ? copies : [...copies, ...paths]);
+}
+
+/** Whatever shows one of these looks again. */
+function arrive(paths: string[]): void {
+  arrivals.value = { count: arrivals.value.count + 1, paths };
 }
 
 export function folderName(path: string): string {
@@ -190,8 +196,7 @@ async function putBack(gone: Entry[], done: () => void): Promise<void> {
     tell(`${tn("delete.stays", failed)} ${wordsFor(problem)}`, true, show);
   }
   // Another page may be shown by now.
-  const paths = gone.map((entry) => entry.path);
-  arrivals.value = { count: arrivals.value.count + 1, paths };
+  arrive(gone.map((entry) => entry.path));
   done();
 }
 
