@@ -54,7 +54,11 @@ export class Link {
   hasArchive(): Promise<boolean> {
     this.archive ??= this.reach(this.archiveUrl("/"), { method: "HEAD" }).then(
       (response) => response.ok,
-      () => false,
+      () => {
+        // Nobody has answered: the next one who wants to know asks again.
+        this.archive = undefined;
+        return false;
+      },
     );
     return this.archive;
   }
