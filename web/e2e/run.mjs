@@ -17,7 +17,19 @@ import * as trash from "./tests/trash.mjs";
 import * as uploads from "./tests/uploads.mjs";
 
 const wanted = process.argv.slice(2);
-const suites = { account, drive, trash, copy, archive, search, film, looks, shares, uploads, large };
+const suites = {
+  account,
+  drive,
+  trash,
+  copy,
+  archive,
+  search,
+  film,
+  looks,
+  shares,
+  uploads,
+  large,
+};
 const files = mkdtempSync(join(tmpdir(), "cloudstore-e2e-files-"));
 
 /** A file on disk with content that nobody else has. */

@@ -28,7 +28,21 @@ worker.addEventListener("fetch", (event) => {
 async function answer(request: Request, url: URL, tab: string): Promise<Response> {
   const selection = url.searchParams.get("selection");
   const { token, body } = await ask(tab, selection);
-  if (!token || (selection !== null && !body)) return new Response(null, { status: 401 });
+  const isAllowed = token !== undefined && (selection === null || body !== undefined);
+  const response = isAllowed
+    ? await load(request, url, token, body)
+    : new Response(null, { status: 401 });
+  if (response.ok || request.destination !== "iframe") return response;
+  const type = response.headers.get("Content-Type") ?? "";
+  const text = await response.text().catch(() => "");
+  // Why there is no token only the tab knows.
+  const told = { tab, failed: response.status, type, text, asked: isAllowed };
+  for (const client of await worker.clients.matchAll({ type: "window" })) client.postMessage(told);
+  // 204: the frame stays as it is.
+  return new Response(null, { status: 204 });
+}
+
+async function load(request: Request, url: URL, token: string, body?: string): Promise<Response> {
   url.searchParams.delete("tab");
   url.searchParams.delete("selection");
   // The store's own address would need other credentials, so the server sends the content itself.
@@ -46,15 +60,7 @@ async function answer(request: Request, url: URL, tab: string): Promise<Response
     headers.set("Content-Type", "application/json");
     Object.assign(init, { method: "POST", body });
   }
-  const response = await fetch(url, init).catch(() => new Response(null, { status: 504 }));
-  if (response.ok || request.destination !== "iframe") return response;
-  const type = response.headers.get("Content-Type") ?? "";
-  const text = await response.text().catch(() => "");
-  for (const client of await worker.clients.matchAll({ type: "window" })) {
-    client.postMessage({ tab, failed: response.status, type, text });
-  }
-  // 204: the frame stays as it is.
-  return new Response(null, { status: 204 });
+  return fetch(url, init).catch(() => new Response(null, { status: 504 }));
 }
 
 interface Answer {

@@ -24,7 +24,10 @@ class Accounts {
   };
 
   readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
-    if (url === "/api/v1/sessions") return this.pair(201);
+    if (url === "/api/v1/sessions") {
+      const { password } = JSON.parse(String(init.body)) as { password: string };
+      return password === "x" ? this.pair(201) : refused();
+    }
     if (url === "/api/v1/sessions/refresh") {
       this.refreshes += 1;
       const { refresh_token } = JSON.parse(String(init.body)) as { refresh_token: string };
@@ -120,6 +123,19 @@ describe("the session", () => {
   });
 });
 
+describe("a change of accounts", () => {
+  it("is told of once the server has let somebody else in", async () => {
+    const { accounts, session } = await signedIn();
+    const told: (string | undefined)[] = [];
+    const onOther = () => told.push(accounts.kept?.username);
+    await expect(session.signIn("bob", "typo", onOther)).rejects.toThrow();
+    await session.signIn("ALICE", "x", onOther);
+    expect(told).toEqual([]);
+    await session.signIn("bob", "x", onOther);
+    expect(told, "before anything of the other is used").toEqual(["ALICE"]);
+  });
+});
+
 describe("another tab", () => {
   it("that signs in as somebody else ends this one", async () => {
     const { accounts, session, api } = await signedIn();
@@ -156,6 +172,42 @@ describe("another tab", () => {
     await other.signIn("ALICE", "x");
     session.follow();
     expect(session.state.value).toBe("in");
+  });
+
+  it("that signs in again lets this one go on", async () => {
+    const { accounts, session, api } = await signedIn();
+    const other = new Session(accounts.fetch, accounts.keeper, () => 0);
+    accounts.valid.clear();
+    accounts.refresh = "revoked";
+    const answers = [api.me(), new Api(accounts.fetch, other).me()];
+    const both = [session, other];
+    await until(() => both.every(({ state }) => state.value === "expired"));
+    session.follow();
+    expect(session.state.value, "the old tokens are of no use").toBe("expired");
+    await other.signIn("alice", "x");
+    session.follow();
+    expect(await Promise.all(answers)).toEqual([{ username: "a" }, { username: "a" }]);
+    expect(session.state.value).toBe("in");
+    expect(await session.token()).toBe(await other.token());
+  });
+
+  it("keeps its new tokens when somebody else is to sign in here", async () => {
+    const { accounts, session, api } = await signedIn();
+    accounts.valid.clear();
+    accounts.refresh = "revoked";
+    const answer = api.me();
+    await until(() => session.state.value === "expired");
+    await new Session(accounts.fetch, accounts.keeper, () => 0).signIn("alice", "x");
+    session.leave();
+    expect([session.state.value, accounts.kept?.access]).toEqual(["in", "access2"]);
+    await answer;
+    accounts.valid.clear();
+    accounts.refresh = "revoked";
+    const refused = expect(api.me()).rejects.toThrow("signed out");
+    await until(() => session.state.value === "expired");
+    session.leave();
+    await refused;
+    expect([session.state.value, accounts.kept]).toEqual(["out", undefined]);
   });
 
   it("that signs out ends this one", async () => {

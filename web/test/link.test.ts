@@ -106,4 +106,15 @@ describe("a link", () => {
     await until(() => answers === 2, "the answers");
     expect(shared.asked).toEqual([`HEAD ${BASE}/archive`]);
   });
+
+  it("asks again whether there are archives after nobody has answered", async () => {
+    const shared = new Shared();
+    let away = true;
+    const fetch = (url: string, init: RequestInit) =>
+      away ? Promise.reject(new TypeError("offline")) : shared.fetch(url, init);
+    const link = new Link(fetch, TOKEN);
+    expect(await link.hasArchive()).toBe(false);
+    away = false;
+    expect(await link.hasArchive()).toBe(true);
+  });
 });

@@ -10,11 +10,12 @@ interface Asked {
 }
 
 const asked: Asked[] = [];
+let listed = ["all"];
 const entry = (name: string) => ({ kind: "folder", id: name, path: `/${name}` }) as Entry;
 
 vi.mock("../src/app/services", () => ({
   api: {
-    list: async () => ({ kind: "folder", entries: [entry("all")] }),
+    list: async () => ({ kind: "folder", entries: listed.map(entry) }),
     search: (_path: string, q: string, _limit: number, signal: AbortSignal) =>
       new Promise((resolve) => {
         const answer = (names: string[], more = false) =>
@@ -56,6 +57,39 @@ describe("a search", () => {
     await settled();
     expect(shown(folder)).toEqual(["all"]);
     expect(folder.isCutOff.value).toBe(false);
+  });
+});
+
+describe("the keyboard", () => {
+  const folderOf = async (names: string[]) => {
+    const { Folder } = await import("../src/ui/drive/folder");
+    listed = names;
+    const folder = new Folder("/");
+    await folder.reload();
+    const change = async (names: string[]) => {
+      listed = names;
+      await folder.reload();
+      return folder.entries.value[folder.focused.value]?.id;
+    };
+    return { folder, change };
+  };
+
+  it("stays on its entry when others come and go, and beside it when it is gone", async () => {
+    const { folder, change } = await folderOf(["b", "c", "d"]);
+    folder.walkTo(1, false);
+    expect(await change(["a", "b", "c", "d"]), "one has arrived").toBe("c");
+    expect(await change(["d", "c", "b", "a"]), "in another order").toBe("c");
+    expect(await change(["d", "b", "a"]), "the next").toBe("b");
+    expect(await change(["d"]), "the last").toBe("d");
+    expect(await change([])).toBeUndefined();
+    expect(folder.focused.value).toBe(0);
+  });
+
+  it("begins at the first entry, whichever that is by then", async () => {
+    const { folder, change } = await folderOf(["b"]);
+    expect(await change(["a", "b"])).toBe("a");
+    folder.focusOn(0);
+    expect(await change(["0", "a", "b"])).toBe("a");
   });
 });
 

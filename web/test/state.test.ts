@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { accepts, type Event, isLive, isOver, next, type State } from "../src/upload/state";
+import {
+  accepts,
+  type Event,
+  isLive,
+  isMeant,
+  isOver,
+  next,
+  type State,
+} from "../src/upload/state";
 
 const run = (state: State, ...events: Event[]) => events.reduce(next, state);
 
@@ -35,6 +43,12 @@ describe("the life of a file", () => {
     expect(next(conflict, "skip")).toBe("skipped");
     expect(accepts("done", "retry")).toBe(false);
     expect(accepts("failed", "retry")).toBe(true);
+  });
+
+  it("is taken up again with all others only if it has failed", () => {
+    expect([accepts("cancelled", "retry"), isMeant("cancelled", "retry")]).toEqual([true, false]);
+    expect(isMeant("failed", "retry")).toBe(true);
+    expect(isMeant("failed", "cancel")).toBe(true);
   });
 
   it("knows what is alive and what is over", () => {

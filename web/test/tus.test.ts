@@ -25,11 +25,13 @@ class FakeTus {
   inFlight = 0;
   mostInFlight = 0;
   ticket = "first";
+  locked = false;
   private nextId = 1;
 
   readonly link = {
     credentials: () => ({ Authorization: "Bearer css_x", "Cloudstore-Share-Ticket": this.ticket }),
     isThere: async () => this.there,
+    needsPassword: async () => this.locked,
   };
 
   readonly send = async (request: Request, signal: AbortSignal): Promise<Answer> => {
@@ -38,7 +40,8 @@ class FakeTus {
     try {
       await Promise.resolve();
       signal.throwIfAborted();
-      return await orAborted(this.answer(request), signal);
+      const answer = await orAborted(this.answer(request), signal);
+      return request.method === "HEAD" ? { ...answer, text: "" } : answer;
     } finally {
       this.inFlight -= 1;
     }
@@ -287,8 +290,61 @@ describe("files by a link", () => {
     expect(server.only?.bytes).toEqual(content(40 * PIECE, 1));
     expect(count(server, /^POST/)).toBe(2);
     expect(server.log).toContain("HEAD /files/1");
+    visit.all("retry");
+    expect(second.state, "what was cancelled stays so").toBe("cancelled");
     visit.clear();
     expect(visit.items).toEqual([]);
+  });
+
+  /** Two files whose connection breaks in the middle, so that their uploads are asked for. */
+  const broken = (server: FakeTus, refuse: () => Answer | undefined) => {
+    let breaks = 0;
+    server.trouble = (call) => {
+      if (call.startsWith("HEAD")) return refuse();
+      if (/ 1000$/.test(call) && breaks++ < 2) throw new NetworkError();
+      return undefined;
+    };
+    return many(server, 2);
+  };
+
+  it("wait while a request whose connection broke holds the upload", async () => {
+    const server = new FakeTus();
+    let refused = 0;
+    const { items } = broken(server, () =>
+      refused++ < 4 ? refusal(409, "busy", { "Retry-After": "20" }) : undefined,
+    );
+    const before = Date.now();
+    await over(items);
+    expect(items.every(({ state }) => state === "done")).toBe(true);
+    expect(Date.now() - before).toBeGreaterThanOrEqual(40_000);
+  });
+
+  it("stop for the password that only the state of the link tells of", async () => {
+    const server = new FakeTus();
+    const { visit, items } = broken(server, () => {
+      server.locked = server.ticket === "first";
+      return server.locked ? refusal(403, "password-required") : undefined;
+    });
+    let asked = 0;
+    visit.onLocked = () => {
+      asked += 1;
+    };
+    await until(() => asked > 0 && items.every(({ state }) => state === "waiting"));
+    server.ticket = "second";
+    visit.unlocked();
+    await over(items);
+    expect(items.every(({ state }) => state === "done")).toBe(true);
+    expect(asked).toBe(1);
+  });
+
+  it("fail when the upload is refused for another reason", async () => {
+    const server = new FakeTus();
+    const { visit, items } = broken(server, () => refusal(403, "forbidden"));
+    visit.onLocked = () => {
+      throw new Error("locked");
+    };
+    await over(items);
+    expect(items.map(({ error }) => (error as ApiError).status)).toEqual([403, 403]);
   });
 
   it("stop for the password once and go on with the new ticket", async () => {

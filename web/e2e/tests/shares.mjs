@@ -166,6 +166,8 @@ export async function visitorsAddFiles(stage) {
   await drop(visitor, { "letter.txt": content, "ordner ä": { "<b>.txt": "bold" }, nothing: "" });
   const large = makeFile("large.bin", 40);
   await visitor.locator("[data-pick=files]").setInputFiles(large);
+  // What came before may be done already.
+  await visitor.getByRole("region", { name: "Uploads" }).getByText("large.bin").first().waitFor();
   await allDone(visitor);
   // After a reload the cookie still shows the page, but uploads want the password told again.
   await visitor.reload();

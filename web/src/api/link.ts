@@ -54,7 +54,11 @@ export class Link {
   hasArchive(): Promise<boolean> {
     this.archive ??= this.reach(this.archiveUrl("/"), { method: "HEAD" }).then(
       (response) => response.ok,
-      () => false,
+      () => {
+        // Nobody has answered: the next one who wants to know asks again.
+        this.archive = undefined;
+        return false;
+      },
     );
     return this.archive;
   }
@@ -83,6 +87,11 @@ export class Link {
   async isThere(): Promise<boolean> {
     const response = await this.reach(this.base, {}).catch(() => {});
     return response !== undefined && response.status < 500;
+  }
+
+  /** Has the password to be told, for the first time or again? */
+  async needsPassword(signal: AbortSignal): Promise<boolean> {
+    return (await this.read("/", undefined, signal)).needs_password;
   }
 
   private async json<T>(url: string, init: RequestInit): Promise<T> {

@@ -48,6 +48,8 @@ export class Session {
   private access: Access | undefined;
   /** The last one that the server did not take. */
   private bad = "";
+  /** The refresh token of the last exchange: after it was refused, only another one is of use. */
+  private tried = "";
   private exchanging: Promise<string> | undefined;
   private waiting: ((error?: Error) => void)[] = [];
   /** Another tab has signed out (`undefined`) or in as somebody else (the name): this one is over. */
@@ -67,9 +69,11 @@ export class Session {
     }
   }
 
-  async signIn(username: string, password: string): Promise<void> {
+  /** `onOther` is called when the server has let somebody in who is not who was here before. */
+  async signIn(username: string, password: string, onOther = () => {}): Promise<void> {
     const tokens = await this.post("/api/v1/sessions", { username, password });
     const same = isSame(username, this.username.value);
+    if (!same) onOther();
     if (this.state.value === "expired" && !same) this.wake(new SignedOut());
     this.username.value = username;
     this.take(tokens);
@@ -110,19 +114,35 @@ export class Session {
     this.wake(new SignedOut());
   }
 
+  /** Makes room for somebody else after it has expired; what another tab has got since stays. */
+  leave(): void {
+    if (this.keeper.read()) this.follow();
+    if (this.state.value === "expired") this.forget();
+  }
+
   /**
    * Looks whether another tab has signed out, or in as somebody else. What this page shows and does
-   * belongs to the old account, so nothing of it may go on with the new one's tokens.
+   * belongs to the old account, so nothing of it may go on with the new one's tokens. If it has
+   * signed in again, this one goes on, too.
    */
   follow(): void {
     const kept = this.keeper.read();
     if (this.state.value === "out" && !kept) return;
-    if (kept && isSame(kept.username, this.username.value)) return;
+    if (kept && isSame(kept.username, this.username.value)) {
+      this.goOn(kept);
+      return;
+    }
     this.access = undefined;
     this.username.value = "";
     this.state.value = "out";
     this.wake(new SignedOut());
     this.onReplaced(kept?.username);
+  }
+
+  private goOn({ refresh }: Kept): void {
+    if (this.state.value !== "expired" || refresh === this.tried) return;
+    this.state.value = "in";
+    this.wake();
   }
 
   private async exchange(): Promise<string> {
@@ -139,7 +159,10 @@ export class Session {
         if (!over) throw error;
         this.access = undefined;
         this.state.value = "expired";
-        await this.signedInAgain();
+        const again = this.signedInAgain();
+        // It may have been done in another tab while this one was being refused.
+        if (this.keeper.read()) this.follow();
+        await again;
         const fresh = this.current();
         if (fresh) return fresh.token;
       }
@@ -154,6 +177,7 @@ export class Session {
       this.access = shared;
       return shared.token;
     }
+    this.tried = kept.refresh;
     const tokens = await this.post("/api/v1/sessions/refresh", { refresh_token: kept.refresh });
     // Signing in and out waits for no lock: what another tab has written is newer than this answer.
     return this.mine().refresh === kept.refresh ? this.take(tokens) : undefined;

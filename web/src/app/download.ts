@@ -8,6 +8,7 @@
  */
 import { ARCHIVE, contentUrl } from "../api/client";
 import { ApiError, problemOf } from "../api/error";
+import { SignedOut } from "../api/session";
 import { api, session } from "./services";
 
 /** Above this a download through memory may end the tab. */
@@ -22,16 +23,24 @@ const tab = crypto.getRandomValues(new Uint32Array(4)).join("-");
 const selections = new Map<string, string>();
 let selected = 0;
 
-export async function startServiceWorker(failed: (error: ApiError) => void): Promise<void> {
+export async function startServiceWorker(failed: (error: unknown) => void): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
+  // Why the worker got no token, unless it waits for one in vain.
+  let refused: unknown;
   navigator.serviceWorker.addEventListener("message", (event: MessageEvent) => {
     const { data, ports } = event;
     if (data?.tab !== tab) return;
     if (data.ask === "token") {
       session.token().then(
         (token) => ports[0]?.postMessage({ token, body: selections.get(data.selection) }),
-        () => ports[0]?.postMessage({}),
+        (error: unknown) => {
+          refused = error;
+          ports[0]?.postMessage({});
+        },
       );
+    } else if (data.asked === false) {
+      failed(refused ?? new SignedOut());
+      refused = undefined;
     } else if (data.failed) {
       failed(new ApiError(problemOf(data.failed, String(data.type), String(data.text))));
     }

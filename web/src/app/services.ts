@@ -7,6 +7,7 @@ import { Engine, FILES_AT_ONCE_HTTP2, type KnownUpload } from "../upload/engine"
 import { WorkerHasher } from "../upload/hasher";
 import { Kv } from "../upload/kv";
 import { serverOf } from "../upload/server";
+import { forgetAll } from "./over";
 import { route } from "./router";
 import { ticker } from "./ticker";
 
@@ -77,6 +78,7 @@ export function startOver(): void {
   account.value = undefined;
   unfinished.value = [];
   clipboard.value = undefined;
+  forgetAll();
 }
 
 export function follow(): void {
@@ -89,6 +91,10 @@ export function follow(): void {
     else location.replace("/");
   };
   onOtherTab(() => session.follow());
+  // A page that was put aside has heard nothing of other tabs.
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) session.follow();
+  });
   window.addEventListener("online", () => engine.gate.hurry());
   window.addEventListener("beforeunload", (event) => {
     if (engine.busy) event.preventDefault();

@@ -4,6 +4,8 @@ export const en = {
   "app.tagline": "Your files, complete and checked.",
   "app.loading": "Loading…",
   "app.retry": "Try again",
+  "app.reload": "Reload the page",
+  "app.unreached": "A part of the page could not be loaded. Reload the page to try again.",
   "app.close": "Close",
   "app.cancel": "Cancel",
   "app.copy": "Copy",
@@ -83,6 +85,8 @@ export const en = {
   "drive.dropUnreadable.other": "{n} items could not be read and were left out.",
   "drive.downloadLarge":
     "This browser cannot download more than {limit} at a time from an address without HTTPS. Use the command line client: cloudstore download",
+  "drive.downloadReload":
+    "This page cannot download more than {limit} at a time until it is reloaded. Reload it and try again, or use the command line client: cloudstore download",
   "drive.archiveNames":
     "Some of these have the same name and cannot be in one archive. Download them one by one.",
   "drive.archiveMany.one": "Choose at most {n} item for one archive, or a folder that has them.",
@@ -124,6 +128,9 @@ export const en = {
   "copy.done.other": "{n} items copied to “{folder}”",
   "copy.taken.one": "“{name}” is there already",
   "copy.taken.other": "{n} items are there already",
+  "copy.notCopied.one": "“{name}” was not copied: “{folder}” has something with the same name.",
+  "copy.notCopied.other":
+    "{n} items were not copied: “{folder}” has something with the same names.",
   "copy.takenText":
     "“{folder}” has something with the same name. Keep both, and the copy gets a number; or replace what is there, which deletes it for good, a folder with everything in it.",
 

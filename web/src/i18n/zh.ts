@@ -5,6 +5,8 @@ export const zh: Record<Key, string> = {
   "app.tagline": "您的文件，完整且经过校验。",
   "app.loading": "正在加载…",
   "app.retry": "重试",
+  "app.reload": "刷新页面",
+  "app.unreached": "页面的一部分无法加载。请刷新页面后重试。",
   "app.close": "关闭",
   "app.cancel": "取消",
   "app.copy": "复制",
@@ -84,6 +86,8 @@ export const zh: Record<Key, string> = {
   "drive.dropUnreadable.other": "{n} 个项目无法读取，已略过。",
   "drive.downloadLarge":
     "在没有 HTTPS 的地址上，此浏览器一次无法下载超过 {limit} 的内容。请使用命令行客户端：cloudstore download",
+  "drive.downloadReload":
+    "此页面在刷新之前无法一次下载超过 {limit} 的内容。请刷新后重试，或使用命令行客户端：cloudstore download",
   "drive.archiveNames": "其中有些名称相同，无法放入同一个压缩包。请逐个下载。",
   "drive.archiveMany.one": "一个压缩包最多选择 {n} 项，或选择包含它们的文件夹。",
   "drive.archiveMany.other": "一个压缩包最多选择 {n} 项，或选择包含它们的文件夹。",
@@ -124,6 +128,8 @@ export const zh: Record<Key, string> = {
   "copy.done.other": "已将 {n} 个项目复制到“{folder}”",
   "copy.taken.one": "“{name}”已存在",
   "copy.taken.other": "{n} 个项目已存在",
+  "copy.notCopied.one": "“{name}”未复制：“{folder}”中已有同名项目。",
+  "copy.notCopied.other": "{n} 项未复制：“{folder}”中已有同名项目。",
   "copy.takenText":
     "“{folder}”中已有同名项目。可以保留两者，副本会加上编号；也可以替换已有的项目，它会被彻底删除，文件夹则连同其中的所有内容。",
 

@@ -22,11 +22,11 @@ export function SignIn({ register }: { register: boolean }) {
     setError(undefined);
     try {
       if (register) await api.register(username, password);
-      const other = username.toLowerCase() !== session.username.value.toLowerCase();
-      if (other) startOver();
-      await session.signIn(username, password);
-      // Who came by a link stays where it leads.
-      if (expired && other) go("/", true);
+      await session.signIn(username, password, () => {
+        startOver();
+        // Who came by a link stays where it leads.
+        if (expired) go("/", true);
+      });
       void refreshAccount();
       void refreshUnfinished().catch(() => {});
     } catch (problem) {
@@ -89,7 +89,7 @@ function Other({ register, expired }: { register: boolean; expired: boolean }) {
   return (
     <p class="muted center">
       {expired ? (
-        <button type="button" class="link" onClick={() => session.forget()}>
+        <button type="button" class="link" onClick={() => session.leave()}>
           {t("sign.other")}
         </button>
       ) : register ? (

@@ -14,7 +14,7 @@ import type { Server } from "./server";
 import { deliverWhileHashing } from "./side";
 import { Slots } from "./slots";
 import { SpeedMeter } from "./speed";
-import { accepts, type Event, isLive, isOver, next } from "./state";
+import { accepts, type Event, isLive, isMeant, isOver, next } from "./state";
 import { steady } from "./steady";
 import { type Totals, totalsOf } from "./totals";
 
@@ -200,7 +200,7 @@ export class Engine {
 
   /** Applies one of the above to every item that takes it. */
   all(action: "pause" | "resume" | "retry" | "cancel"): void {
-    for (const item of [...this.items]) if (accepts(item.state, action)) this[action](item);
+    for (const item of [...this.items]) if (isMeant(item.state, action)) this[action](item);
   }
 
   /** Removes what is over from the list. */

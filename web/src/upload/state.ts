@@ -89,6 +89,11 @@ export function accepts(state: State, event: Event): boolean {
   return TABLE[state][event] !== undefined;
 }
 
+/** Is it meant by somebody who wants this done with all? What was cancelled stays so. */
+export function isMeant(state: State, event: Event): boolean {
+  return accepts(state, event) && !(event === "retry" && state === "cancelled");
+}
+
 /** Something happens with it now, or will without the user. */
 export function isLive(state: State): boolean {
   return (

@@ -27,6 +27,8 @@ export interface TusOptions {
   gate: Gate;
   /** Asked before each request: a ticket may be renewed meanwhile. */
   credentials(): Record<string, string>;
+  /** Has a password to be told before anything is answered? */
+  needsPassword(signal: AbortSignal): Promise<boolean>;
   piece?: number;
 }
 
@@ -109,6 +111,24 @@ export class Tus {
     if (answer.status >= 200 && answer.status < 300) return answer;
     throw failure(answer);
   }
+
+  /** Answers to HEAD have no body that would say which problem it is: the status has to do. */
+  async explained(error: unknown, signal: AbortSignal): Promise<unknown> {
+    if (!(error instanceof ApiError) || error.slug !== "") return error;
+    // Another request of ours, whose connection broke, still holds the upload.
+    if (error.status === 409) return named(error, "busy");
+    if (error.status !== 403) return error;
+    const locked = await this.options.needsPassword(signal).catch((other: unknown) => {
+      // Without an answer this is asked again; any other answer says no more than the first.
+      if (other instanceof ApiError) return false;
+      throw other;
+    });
+    return locked ? named(error, "password-required") : error;
+  }
+}
+
+function named({ problem, retryAfter }: ApiError, slug: string): ApiError {
+  return new ApiError({ ...problem, type: `/problems/${slug}` }, retryAfter);
 }
 
 /** One upload with an address. */
@@ -156,7 +176,10 @@ class Sending {
   }
 
   private async ask(signal: AbortSignal): Promise<number> {
-    const answer = await this.tus.ask({ method: "HEAD", url: this.url, headers: {} }, signal);
+    const request = { method: "HEAD", url: this.url, headers: {} };
+    const answer = await this.tus.ask(request, signal).catch(async (error: unknown) => {
+      throw await this.tus.explained(error, signal);
+    });
     return offsetOf(answer, this.file.file.size);
   }
 

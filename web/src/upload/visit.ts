@@ -7,7 +7,7 @@ import { Gate } from "./gate";
 import type { Item } from "./item";
 import { Slots } from "./slots";
 import { SpeedMeter } from "./speed";
-import { accepts, type Event, isLive, isOver, next } from "./state";
+import { accepts, type Event, isLive, isMeant, isOver, next } from "./state";
 import { type Totals, totalsOf } from "./totals";
 import { type Transport, Tus } from "./tus";
 
@@ -20,6 +20,7 @@ const GOODBYES = 2;
 export interface Visitable {
   credentials(): Record<string, string>;
   isThere(): Promise<boolean>;
+  needsPassword(signal: AbortSignal): Promise<boolean>;
 }
 
 export interface VisitOptions {
@@ -55,6 +56,7 @@ export class Visit {
       transport,
       gate: this.gate,
       credentials: () => link.credentials(),
+      needsPassword: (signal) => link.needsPassword(signal),
       ...(piece ? { piece } : {}),
     });
   }
@@ -101,7 +103,7 @@ export class Visit {
   }
 
   all(action: "pause" | "resume" | "retry" | "cancel"): void {
-    for (const item of [...this.items]) if (accepts(item.state, action)) this[action](item);
+    for (const item of [...this.items]) if (isMeant(item.state, action)) this[action](item);
   }
 
   /** Removes what is over from the list. */

@@ -3,12 +3,13 @@ import { ApiError } from "../../api/error";
 import type { Change, Entry, OnConflict } from "../../api/types";
 import { download, downloadArchive, MEMORY_LIMIT, TooLargeForMemory } from "../../app/download";
 import { bytes, plain } from "../../app/format";
+import { whenOver } from "../../app/over";
 import { go } from "../../app/router";
 import { api, arrivals } from "../../app/services";
 import { wordsFor } from "../../app/words";
 import { t, tn } from "../../i18n";
 import { join, nameOf, outermost, parentOf } from "../../paths";
-import { tell, tellError } from "../parts/toast";
+import { offer, tell, tellError } from "../parts/toast";
 
 /** Changes made in one call, all or none; the server takes as many. */
 const CHANGES_AT_ONCE = 1_000;
@@ -19,8 +20,8 @@ const CALLS_AT_ONCE = 4;
 /** Paths that the server takes for one archive. */
 const ARCHIVED_AT_ONCE = 1_000;
 
-/** Makes changes in as few calls as possible. */
-export async function changeAll(changes: Change[]): Promise<void> {
+/** Makes changes in as few calls as possible; `made` is told how many each of them has made. */
+export async function changeAll(changes: Change[], made = (_: number) => {}): Promise<void> {
   let some: Change[] = [];
   let characters = 0;
   for (const change of changes) {
@@ -28,9 +29,12 @@ export async function changeAll(changes: Change[]): Promise<void> {
     characters += JSON.stringify(change).length;
     if (some.length < CHANGES_AT_ONCE && characters < CHARACTERS_AT_ONCE) continue;
     await api.change(some);
+    made(some.length);
     [some, characters] = [[], 0];
   }
-  if (some.length > 0) await api.change(some);
+  if (some.length === 0) return;
+  await api.change(some);
+  made(some.length);
 }
 
 /** Moves entries into a folder and tells what became of it. */
@@ -49,18 +53,15 @@ export async function moveAll(paths: string[], folder: string, done: () => void)
   done();
 }
 
-interface Copied {
-  done(): void;
-  /** These names are taken in the folder, and it was not said what to do then. */
-  taken(paths: string[]): void;
-}
+/** Asks what to do with what could not be copied because its name is taken, or cannot ask now. */
+type AskTaken = (paths: string[]) => boolean;
 
 /** Copies entries into a folder and tells what became of them. */
 export async function copyAll(
   paths: string[],
   folder: string,
   onConflict: OnConflict,
-  { done, taken }: Copied,
+  ask: AskTaken,
 ): Promise<void> {
   const conflicts: string[] = [];
   const copies: string[] = [];
@@ -82,8 +83,17 @@ export async function copyAll(
     tell(tn("copy.done", copies.length, names));
   }
   if (problem !== undefined) tellError(problem);
-  if (conflicts.length > 0) taken(conflicts);
-  done();
+  if (conflicts.length > 0 && !ask(conflicts)) {
+    const names = { name: plain(nameOf(conflicts[0] ?? "")), folder: folderName(folder) };
+    tell(tn("copy.notCopied", conflicts.length, names), true);
+  }
+  // Another folder may be shown by now. Where something went wrong, more may have changed.
+  arrive(problem === undefined ? copies : [...copies, ...paths]);
+}
+
+/** Whatever shows one of these looks again. */
+function arrive(paths: string[]): void {
+  arrivals.value = { count: arrivals.value.count + 1, paths };
 }
 
 export function folderName(path: string): string {
@@ -107,7 +117,9 @@ export async function save(entries: Entry[]): Promise<void> {
     await downloadArchive(paths, `${archiveName(paths)}.zip`);
   } catch (error) {
     if (!(error instanceof TooLargeForMemory)) return tellError(error);
-    tell(t("drive.downloadLarge", { limit: bytes(MEMORY_LIMIT) }), true);
+    // A forced reload leaves a page without its worker; without HTTPS there never is one.
+    const key = isSecureContext ? "drive.downloadReload" : "drive.downloadLarge";
+    tell(t(key, { limit: bytes(MEMORY_LIMIT) }), true);
   }
 }
 
@@ -120,6 +132,9 @@ function archiveName(paths: string[]): string {
 
 /** Undoes the last deletion of this page, once. */
 let undoLast: (() => void) | undefined;
+whenOver(() => {
+  undoLast = undefined;
+});
 
 export function undo(): void {
   undoLast?.();
@@ -128,19 +143,37 @@ export function undo(): void {
 /** Deletes into the trash. That can be undone, so nobody is asked before. */
 export async function removeAll(entries: Entry[], done: () => void): Promise<void> {
   const paths = new Set(outermost(entries.map((entry) => entry.path)));
-  const gone = entries.filter((entry) => paths.has(entry.path));
+  const wanted = entries.filter((entry) => paths.has(entry.path));
+  const deletions = wanted.map(({ path }) => ({ op: "delete", path }) as const);
+  let count = 0;
+  let problem: unknown;
   try {
-    await changeAll(gone.map(({ path }) => ({ op: "delete", path }) as const));
-    undoLast = () => {
-      undoLast = undefined;
-      void putBack(gone, done);
-    };
-    const name = plain(nameOf(gone[0]?.path ?? ""));
-    tell(tn("delete.done", gone.length, { name }), false, { text: t("app.undo"), run: undoLast });
+    await changeAll(deletions, (made) => {
+      count += made;
+    });
   } catch (error) {
-    tellError(error);
+    problem = error;
   }
+  // What was deleted before something went wrong can be put back all the same.
+  if (count > 0) offerUndo(wanted.slice(0, count), done);
+  if (problem !== undefined) tellError(problem);
   done();
+}
+
+function offerUndo(gone: Entry[], done: () => void): void {
+  let used = false;
+  const back = () => {
+    if (used) return;
+    used = true;
+    // Another deletion may be the last one by now.
+    if (undoLast === back) undoLast = undefined;
+    withdraw();
+    void putBack(gone, done);
+  };
+  const name = plain(nameOf(gone[0]?.path ?? ""));
+  const text = tn("delete.done", gone.length, { name });
+  const withdraw = offer(text, { text: t("app.undo"), run: back });
+  undoLast = back;
 }
 
 /** In the trash entries keep their ids. What cannot go back stays there. */
@@ -163,8 +196,7 @@ async function putBack(gone: Entry[], done: () => void): Promise<void> {
     tell(`${tn("delete.stays", failed)} ${wordsFor(problem)}`, true, show);
   }
   // Another page may be shown by now.
-  const paths = gone.map((entry) => entry.path);
-  arrivals.value = { count: arrivals.value.count + 1, paths };
+  arrive(gone.map((entry) => entry.path));
   done();
 }
 

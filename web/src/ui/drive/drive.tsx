@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Entry, FileEntry, OnConflict } from "../../api/types";
 import { plain } from "../../app/format";
 import { driveUrl, go } from "../../app/router";
@@ -24,7 +24,7 @@ import { DropZone, UploadButton } from "./upload";
 
 const ShareDialog = lazy(
   () => import("../shares/dialog").then(({ ShareDialog }) => ShareDialog),
-  true,
+  ({ onClose }) => onClose(),
 );
 
 type Open =
@@ -38,6 +38,14 @@ type Open =
 export function Drive({ path, query }: { path: string; query: string }) {
   const folder = useMemo(() => new Folder(path), [path]);
   const [open, setOpen] = useState<Open>();
+  /** May a dialog be opened that nobody has asked for just now? */
+  const isFree = useRef(true);
+  useLayoutEffect(() => {
+    isFree.current = open === undefined;
+    return () => {
+      isFree.current = false;
+    };
+  }, [open]);
   useEffect(() => {
     document.title = path === "/" ? t("app.title") : `${plain(nameOf(path))} · ${t("app.title")}`;
     return () => folder.close();
@@ -56,8 +64,12 @@ export function Drive({ path, query }: { path: string; query: string }) {
   const actions = makeActions(folder, setOpen, changed);
   const close = () => setOpen(undefined);
   const copy = (paths: string[], to: string, rule: OnConflict = "fail") => {
-    const taken = (paths: string[]) => setOpen({ what: "taken", paths, folder: to });
-    void copyAll(paths, to, rule, { done: changed, taken });
+    const ask = (paths: string[]) => {
+      if (!isFree.current) return false;
+      setOpen({ what: "taken", paths, folder: to });
+      return true;
+    };
+    void copyAll(paths, to, rule, ask).then(refreshAccount);
   };
   const paste = () => {
     const pasted = clipboard.value;
@@ -218,7 +230,8 @@ function Tools({ folder, setOpen, changed, paste, query }: ToolsProps) {
   const pasted = clipboard.value?.paths.length ?? 0;
   return (
     <div class="tools">
-      <Search path={folder.path} query={query} />
+      {/* What is being typed is looked for here, not in the folder that is opened meanwhile. */}
+      <Search key={folder.path} path={folder.path} query={query} />
       {pasted > 0 && (
         <button type="button" aria-label={tn("drive.paste", pasted)} onClick={paste}>
           <Icon name="paste" />

@@ -2,7 +2,7 @@
  * The folder that is shown: its entries, page by page, their order, and what is selected. Or what a
  * search in it has found, in the order of the server.
  */
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import type { Entry, SortKey } from "../../api/types";
 import { api } from "../../app/services";
 
@@ -31,6 +31,8 @@ export class Folder {
   /** Index of the entry that the keyboard is on. */
   readonly focused = signal(0);
   private focusWanted = false;
+  /** Nobody has been on an entry yet: the keyboard begins at the first, whichever that is. */
+  private isFresh = true;
   private cursor: string | undefined;
   private request: AbortController | undefined;
 
@@ -60,11 +62,10 @@ export class Folder {
         cursor = page.cursor;
       } while (cursor !== undefined && entries.length < shown);
       this.cursor = cursor;
-      this.entries.value = entries;
+      this.replace(entries);
       this.error.value = undefined;
       const paths = new Set(entries.map((entry) => entry.path));
       this.select([...this.selected.value].filter((path) => paths.has(path)));
-      this.focused.value = Math.max(0, Math.min(this.focused.value, entries.length - 1));
     } catch (error) {
       if (!request.signal.aborted) this.error.value = error;
     } finally {
@@ -106,6 +107,7 @@ export class Folder {
     // Found entries stay until others are: the page does not flicker while somebody types.
     if (isOther) this.entries.value = [];
     this.focused.value = 0;
+    this.isFresh = true;
     void this.reload();
   }
 
@@ -126,12 +128,18 @@ export class Folder {
     this.select([...this.selected.value, ...range]);
   }
 
+  /** Somebody is on this entry now. */
+  focusOn(index: number): void {
+    this.isFresh = false;
+    this.focused.value = index;
+  }
+
   /** The keyboard goes to this entry, or the nearest that there is, selecting on its way. */
   walkTo(index: number, selecting: boolean): void {
     const near = Math.max(0, Math.min(this.entries.value.length - 1, index));
     if (selecting) this.selectTo(near);
     this.focusWanted = near !== this.focused.value;
-    this.focused.value = near;
+    this.focusOn(near);
   }
 
   /** After a row with the focus is gone, the next one has it. */
@@ -152,6 +160,17 @@ export class Folder {
 
   close(): void {
     this.request?.abort();
+  }
+
+  /** The keyboard stays on its entry, wherever that is now: its keys act on what they are seen on. */
+  private replace(entries: Entry[]): void {
+    const id = this.isFresh ? undefined : this.entries.value[this.focused.value]?.id;
+    const at = entries.findIndex((entry) => entry.id === id);
+    const last = Math.max(0, entries.length - 1);
+    batch(() => {
+      this.entries.value = entries;
+      this.focused.value = at >= 0 ? at : Math.min(this.focused.value, last);
+    });
   }
 
   private async page(cursor: string | undefined, signal: AbortSignal) {

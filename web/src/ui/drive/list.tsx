@@ -178,7 +178,7 @@ function Row({ index, entry, folder, actions }: RowProps) {
     if (event.ctrlKey || event.metaKey) folder.toggle(entry.path);
     else if (event.shiftKey) folder.selectTo(index);
     else actions.open(entry);
-    folder.focused.value = index;
+    folder.focusOn(index);
   };
   const onDragStart = (event: DragEvent) => {
     const paths = selected ? [...folder.selected.value] : [entry.path];
@@ -195,9 +195,7 @@ function Row({ index, entry, folder, actions }: RowProps) {
       tabIndex={here ? 0 : -1}
       draggable
       onClick={onClick}
-      onFocus={() => {
-        folder.focused.value = index;
-      }}
+      onFocus={() => folder.focusOn(index)}
       onKeyDown={() => {}}
       onDragStart={onDragStart}
       {...into}

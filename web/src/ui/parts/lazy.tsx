@@ -1,19 +1,19 @@
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { NetworkError } from "../../api/error";
 import { t } from "../../i18n";
 import { Icon } from "./icons";
-import { tellError } from "./toast";
+import { tell } from "./toast";
 
 /**
  * A component that is fetched when it is first shown, so that the first load stays small. Browsers
  * remember a module that could not be fetched, so trying again means loading the page again.
  *
- * What is `over` a page, such as a dialog, takes no room on it while it is being fetched.
+ * What is over a page, such as a dialog, takes no room on it while it is being fetched. If it does
+ * not come, `close` says how to close it, so that it can be asked for again.
  */
 export function lazy<P extends object>(
   load: () => Promise<ComponentType<P>>,
-  over = false,
+  close?: (props: P) => void,
 ): ComponentType<P> {
   let Loaded: ComponentType<P> | undefined;
   return function Lazy(props: P) {
@@ -28,12 +28,15 @@ export function lazy<P extends object>(
         },
         () => {
           setFailed(true);
-          if (over) tellError(new NetworkError());
+          if (!close) return;
+          close(props);
+          const reload = { text: t("app.reload"), run: () => location.reload() };
+          tell(t("app.unreached"), true, reload);
         },
       );
     }, []);
     if (Loaded) return <Loaded {...props} />;
-    if (over) return null;
+    if (close) return null;
     if (failed) return <Unreached />;
     return (
       <div class="blank" role="status">
@@ -47,9 +50,9 @@ function Unreached() {
   return (
     <div class="blank" role="alert">
       <Icon name="alert" />
-      <p>{t("problem.network")}</p>
+      <p>{t("app.unreached")}</p>
       <button type="button" onClick={() => location.reload()}>
-        {t("app.retry")}
+        {t("app.reload")}
       </button>
     </div>
   );

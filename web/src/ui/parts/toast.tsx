@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { whenOver } from "../../app/over";
 import { wordsFor } from "../../app/words";
 import { t } from "../../i18n";
 import { Icon } from "./icons";
@@ -27,10 +28,27 @@ const timers = new Map<number, ReturnType<typeof setTimeout>>();
 let nextId = 1;
 
 export function tell(text: string, bad = false, action?: ToastAction): void {
+  show(text, bad, action);
+}
+
+/** Tells of something that can be done; what is returned takes that back. */
+export function offer(text: string, action: ToastAction): () => void {
+  const id = show(text, false, action);
+  return () => drop(id);
+}
+
+function show(text: string, bad: boolean, action: ToastAction | undefined): number {
   const note = { id: nextId++, text, bad, action };
   notes.value = [...notes.value.slice(1 - MOST), note];
   start(note);
+  return note.id;
 }
+
+// What was told one user is nothing for the next.
+whenOver(() => {
+  hold();
+  notes.value = [];
+});
 
 export function tellError(error: unknown): void {
   tell(wordsFor(error), true);

@@ -8,7 +8,7 @@ interface Props {
   count: number;
   /** Pixels. */
   rowHeight: number;
-  /** The row that must be in sight. */
+  /** The row that must be in sight, wherever it goes, unless somebody has scrolled away from it. */
   sight?: number | undefined;
   class?: string;
   children(index: number): ComponentChildren;
@@ -34,17 +34,21 @@ export function VirtualRows(props: Props) {
       observer.disconnect();
     };
   }, []);
+  const first = Math.max(0, Math.floor(view.top / rowHeight) - OVERSCAN);
+  const last = Math.min(count, Math.ceil((view.top + view.height) / rowHeight) + OVERSCAN);
+  const seen = useRef<number | undefined>(undefined);
   useLayoutEffect(() => {
     const box = ref.current;
+    const before = seen.current;
+    seen.current = sight;
     if (!box || sight === undefined) return;
+    if (before !== undefined && (before < first || before >= last)) return;
     const top = sight * rowHeight;
     if (top < box.scrollTop) box.scrollTop = top;
     else if (top + rowHeight > box.scrollTop + box.clientHeight) {
       box.scrollTop = top + rowHeight - box.clientHeight;
     }
   }, [sight, rowHeight]);
-  const first = Math.max(0, Math.floor(view.top / rowHeight) - OVERSCAN);
-  const last = Math.min(count, Math.ceil((view.top + view.height) / rowHeight) + OVERSCAN);
   useEffect(() => {
     if (last >= count) onEnd?.();
   }, [last, count]);

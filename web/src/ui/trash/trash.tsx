@@ -23,6 +23,8 @@ const OBSTACLES = { "name-conflict": "taken", "not-a-folder": "blocked" } as con
 export function Trash() {
   const trash = useTrash();
   const [open, setOpen] = useState<Open>();
+  /** What is being restored. */
+  const [asked, setAsked] = useState<ReadonlySet<string>>(new Set());
   const rows = useRef<HTMLUListElement>(null);
   const title = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
@@ -45,6 +47,8 @@ export function Trash() {
   };
   const restore = async (entry: Trashed, how: Restore = {}) => {
     setOpen(undefined);
+    if (asked.has(entry.id)) return;
+    setAsked((ids) => new Set(ids).add(entry.id));
     try {
       const { path } = await api.restore(entry.id, how);
       const folder = parentOf(path);
@@ -57,6 +61,8 @@ export function Trash() {
       const what = OBSTACLES[slug as keyof typeof OBSTACLES];
       if (what) setOpen({ what, entry });
       else failed(entry, error);
+    } finally {
+      setAsked((ids) => new Set([...ids].filter((id) => id !== entry.id)));
     }
   };
   const remove = async (entry: Trashed) => {
@@ -110,6 +116,7 @@ export function Trash() {
           <Row
             key={entry.id}
             entry={entry}
+            asked={asked.has(entry.id)}
             restore={() => void restore(entry)}
             remove={() => setOpen({ what: "delete", entry })}
           />
@@ -160,7 +167,7 @@ function Empty() {
   );
 }
 
-function Row(props: { entry: Trashed; restore(): void; remove(): void }) {
+function Row(props: { entry: Trashed; asked: boolean; restore(): void; remove(): void }) {
   const { entry } = props;
   const name = plain(entry.name);
   const folder = entry.kind === "folder";
@@ -183,6 +190,8 @@ function Row(props: { entry: Trashed; restore(): void; remove(): void }) {
         <button
           type="button"
           data-restore
+          // It keeps the focus, which a button that is disabled loses.
+          aria-disabled={props.asked}
           aria-label={t("trash.restoreName", { name })}
           onClick={props.restore}
         >
