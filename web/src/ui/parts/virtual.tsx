@@ -34,15 +34,17 @@ export function VirtualRows(props: Props) {
       observer.disconnect();
     };
   }, []);
-  const first = Math.max(0, Math.floor(view.top / rowHeight) - OVERSCAN);
-  const last = Math.min(count, Math.ceil((view.top + view.height) / rowHeight) + OVERSCAN);
+  const [first, last] = drawn(view.top, view.height, rowHeight, count);
   const seen = useRef<number | undefined>(undefined);
   useLayoutEffect(() => {
     const box = ref.current;
     const before = seen.current;
     seen.current = sight;
     if (!box || sight === undefined) return;
-    if (before !== undefined && (before < first || before >= last)) return;
+    // As the box stands now: what it has scrolled to just before is not in the state yet, and the row
+    // that the next key leads to must be drawn to take the focus.
+    const [start, end] = drawn(box.scrollTop, box.clientHeight, rowHeight, count);
+    if (before !== undefined && (before < start || before >= end)) return;
     const top = sight * rowHeight;
     if (top < box.scrollTop) box.scrollTop = top;
     else if (top + rowHeight > box.scrollTop + box.clientHeight) {
@@ -67,6 +69,12 @@ export function VirtualRows(props: Props) {
       </div>
     </div>
   );
+}
+
+/** The first row that is drawn, and the one behind the last. */
+function drawn(top: number, height: number, rowHeight: number, count: number): [number, number] {
+  const first = Math.max(0, Math.floor(top / rowHeight) - OVERSCAN);
+  return [first, Math.min(count, Math.ceil((top + height) / rowHeight) + OVERSCAN)];
 }
 
 /** Does the window match? Follows changes. */
