@@ -311,7 +311,8 @@ impl Sink for AppendSink {
 
 impl Drop for AppendSink {
     fn drop(&mut self) {
-        if !self.keep {
+        // More of the group may be kept than came now: after damage before it.
+        if !self.keep || self.groups.is_inside_beginning() {
             return;
         }
         let session = &self.turn.session;

@@ -166,9 +166,14 @@ impl GroupWriter {
         matches!(self.kept, Kept::Nothing)
     }
 
-    /// Compares what ends inside a group that is kept.
+    /// Has the beginning of this group been kept before, further than this has come?
+    pub(super) fn is_inside_beginning(&self) -> bool {
+        matches!(self.kept, Kept::Beginning(_))
+    }
+
+    /// Compares what ends inside a group that is kept, or inside its beginning.
     pub(super) fn check_rest(&self) -> io::Result<()> {
-        if !matches!(self.kept, Kept::Whole(_)) || self.hasher.is_empty() {
+        if self.is_free() || self.hasher.is_empty() {
             return Ok(());
         }
         let mut kept = vec![0; to_index(self.hasher.len())];

@@ -256,6 +256,23 @@ proptest! {
     }
 }
 
+/// Damage before the beginning of a group costs the damaged group alone, wherever the bytes end that
+/// mend it.
+#[tokio::test]
+async fn a_beginning_that_is_kept_ahead_stays() {
+    let group = 1 << 20;
+    for len in [group, group + 1, 1_884_124, 1_884_125] {
+        let mut upload = Upload::new(2_052_082, false);
+        upload.break_off(1_884_124).await;
+        upload.damage(0, false, false);
+        assert_eq!(upload.session.offset().await.unwrap(), 0);
+        upload.append(len, false).await;
+        let kept = upload.session.offset().await.unwrap();
+        assert_eq!(kept, len.max(1_884_124));
+        upload.finish().await;
+    }
+}
+
 /// The group of a file that has only one is the root, which nobody knows before the length.
 #[tokio::test]
 async fn lengths_at_the_edge_of_a_group() {
