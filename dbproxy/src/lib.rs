@@ -13,6 +13,7 @@ pub mod dav;
 mod grpc;
 pub mod mysql;
 pub mod names;
+pub mod paths;
 pub mod position;
 pub mod rules;
 pub mod sqlite;

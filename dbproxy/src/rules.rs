@@ -1,7 +1,5 @@
 //! Decisions about files and their content that do not depend on the database.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use cloudstore_proto::{
     file::{Blob, Entry, EntryKind, Precondition, RestoreRequest, SearchResponse, precondition},
@@ -10,6 +8,8 @@ use cloudstore_proto::{
     upload::{Digests, InstantPolicy, OnConflict, ResizeUploadRequest, Upload},
 };
 use cloudstore_service::{Kind, Problem, Result};
+
+use crate::paths::Paths;
 
 /// How long a finished upload stays readable, in milliseconds: long enough for a client that was away
 /// to learn how its upload ended, short enough to keep the table small.
@@ -188,56 +188,6 @@ pub fn found(found: Vec<Entry>, mut paths: Paths, limit: u32, cut: bool) -> Sear
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     entries.truncate(limit as usize);
     SearchResponse { entries, more }
-}
-
-/// Paths by the ids of their entries.
-pub type Paths = HashMap<Vec<u8>, String>;
-
-/// An entry on the way from others to the root folder.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Above {
-    /// Its id.
-    pub id: Vec<u8>,
-    /// The folder it is in; none for a root folder.
-    pub parent: Option<Vec<u8>>,
-    /// Its name there.
-    pub name: String,
-    /// It was deleted.
-    pub is_deleted: bool,
-}
-
-/// The paths of entries, given with everything above all of them; without those that are deleted, or
-/// below something that is.
-#[must_use]
-pub fn paths<'a>(
-    entries: impl IntoIterator<Item = &'a Bytes>,
-    above: impl IntoIterator<Item = Above>,
-) -> Paths {
-    let above = above.into_iter().map(|entry| (entry.id.clone(), entry));
-    let above: HashMap<Vec<u8>, Above> = above.collect();
-    let placed = entries.into_iter().filter_map(|id| {
-        let path = path_up(&above, id)?;
-        Some((id.to_vec(), path))
-    });
-    placed.collect()
-}
-
-fn path_up(above: &HashMap<Vec<u8>, Above>, id: &[u8]) -> Option<String> {
-    let mut names = Vec::new();
-    let mut entry = above.get(id)?;
-    while let Some(parent) = &entry.parent {
-        if entry.is_deleted {
-            return None;
-        }
-        names.push(entry.name.as_str());
-        entry = above.get(parent)?;
-    }
-    let mut path = String::new();
-    for name in names.into_iter().rev() {
-        path.push('/');
-        path.push_str(name);
-    }
-    Some(path)
 }
 
 /// How a file comes to its place.

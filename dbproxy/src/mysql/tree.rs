@@ -17,7 +17,11 @@ use super::{
     statement::Statement,
     tx::Tx,
 };
-use crate::{names, rules};
+use crate::{
+    names,
+    paths::{self, Above, Paths},
+    rules,
+};
 
 /// Rows of one INSERT: the longest are 10 KiB, and a statement may be no longer than 16 MiB.
 const ROWS_AT_ONCE: usize = 500;
@@ -324,11 +328,11 @@ pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
 }
 
 /// A row of what is above entries.
-struct AboveRow(rules::Above);
+struct AboveRow(Above);
 
 impl FromRow<'_, MySqlRow> for AboveRow {
     fn from_row(row: &MySqlRow) -> sqlx::Result<Self> {
-        Ok(Self(rules::Above {
+        Ok(Self(Above {
             id: row.try_get("id")?,
             parent: row.try_get("parent")?,
             name: text(row, "name")?,
@@ -341,7 +345,7 @@ impl FromRow<'_, MySqlRow> for AboveRow {
 pub(super) async fn paths(
     tx: &mut Tx<'_>,
     entries: impl Iterator<Item = &Bytes> + Clone,
-) -> Outcome<rules::Paths> {
+) -> Outcome<Paths> {
     // What is above several of them comes once.
     let above = Statement::new(
         "WITH RECURSIVE up (id, parent, name, deleted_at) AS (
@@ -356,7 +360,7 @@ pub(super) async fn paths(
         SELECT id, parent, name, deleted_at FROM up",
     );
     let above: Vec<AboveRow> = above.fetch(tx).await?;
-    Ok(rules::paths(entries, above.into_iter().map(|row| row.0)))
+    Ok(paths::place(entries, above.into_iter().map(|row| row.0)))
 }
 
 /// Refuses a place at which something below the entry would get too long a path. Looks at everything

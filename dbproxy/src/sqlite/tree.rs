@@ -15,7 +15,11 @@ use super::{
     rows::{EntryRow, blob_columns, entry_columns, list},
     writer::Tx,
 };
-use crate::{names, rules};
+use crate::{
+    names,
+    paths::{self, Above, Paths},
+    rules,
+};
 
 /// The part of a path that exists.
 pub(super) struct Walk<'p> {
@@ -296,9 +300,9 @@ pub(super) async fn up(tx: &mut Tx<'_>, id: &Bytes) -> Outcome<Option<String>> {
 pub(super) async fn paths(
     tx: &mut Tx<'_>,
     entries: impl Iterator<Item = &Bytes> + Clone,
-) -> Outcome<rules::Paths> {
+) -> Outcome<Paths> {
     // What is above several of them comes once.
-    let above: Vec<rules::Above> = sqlx::query_as(
+    let above: Vec<Above> = sqlx::query_as(
         "WITH RECURSIVE up (id, parent, name, is_deleted) AS (
             SELECT e.id, e.parent, e.name, e.deleted_at IS NOT NULL
             FROM entries e WHERE e.id IN (SELECT unhex(value) FROM json_each(?))
@@ -310,7 +314,7 @@ pub(super) async fn paths(
     .bind(list(entries.clone()))
     .fetch_all(&mut *tx.conn)
     .await?;
-    Ok(rules::paths(entries, above))
+    Ok(paths::place(entries, above))
 }
 
 /// Refuses a place at which something below the entry would get too long a path. Looks at everything
