@@ -22,6 +22,8 @@ export const program =
 
 /** Milliseconds within which something is expected to happen. */
 export const PATIENCE = 20_000;
+/** Requests and answers of a page that are told when a test of it fails. */
+const REMEMBERED_ANSWERS = 30;
 
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
@@ -135,6 +137,14 @@ export async function newPage(browser, options = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   page.faults = [];
+  page.answers = [];
+  const note = (request, outcome) => {
+    page.answers.push(`${request.method()} ${request.url()}: ${outcome}`);
+    page.answers.splice(0, page.answers.length - REMEMBERED_ANSWERS);
+  };
+  page.on("request", (request) => note(request, "sent"));
+  page.on("response", (response) => note(response.request(), response.status()));
+  page.on("requestfailed", (request) => note(request, request.failure()?.errorText));
   page.on("pageerror", (error) => page.faults.push(String(error)));
   page.on("console", (message) => {
     const text = message.text();
@@ -143,6 +153,16 @@ export async function newPage(browser, options = {}) {
     if (message.type() === "error" && !expected) page.faults.push(text);
   });
   return page;
+}
+
+/** What the pages showed and asked for last, for whoever looks into a failure. */
+export async function describe(browser) {
+  const pages = browser.contexts().flatMap((context) => context.pages());
+  const told = pages.map(async (page) => {
+    const text = await page.evaluate(() => document.body.innerText).catch(String);
+    return [`--- ${page.url()}`, text, ...(page.answers ?? [])].join("\n");
+  });
+  return (await Promise.all(told)).join("\n");
 }
 
 /** Violations that axe finds on the page as it is. */

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, createReadStream, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { open } from "./harness.mjs";
+import { describe, open } from "./harness.mjs";
 import * as account from "./tests/account.mjs";
 import * as archive from "./tests/archive.mjs";
 import * as copy from "./tests/copy.mjs";
@@ -63,7 +63,7 @@ try {
         console.log(`ok    ${title} (${Date.now() - started} ms)`);
       } catch (error) {
         failed += 1;
-        console.log(`FAIL  ${title}\n${error.stack}`);
+        console.log(`FAIL  ${title}\n${error.stack}\n${await describe(stage.browser)}`);
       } finally {
         for (const context of stage.browser.contexts()) await context.close();
       }

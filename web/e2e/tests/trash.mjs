@@ -3,14 +3,20 @@ import { clear, drop, menu, newPage, register, row } from "../harness.mjs";
 
 const trash = (page) => page.getByRole("link", { name: "Trash" });
 
+/** Deletes all entries of a folder, which are these. */
+async function deleteAll(page, names) {
+  for (const name of names) await row(page, name).waitFor();
+  await page.getByRole("checkbox", { name: "Select all" }).check();
+  await page.getByRole("toolbar").getByRole("button", { name: "Delete" }).click();
+  await page.getByText(`${names.length} items are in the trash`).waitFor();
+}
+
 export async function deletingCanBeUndone({ browser, url, username }) {
   const page = await newPage(browser);
   await register(page, url, username);
   await drop(page, { "a.txt": "a", Folder: { deep: { "b.txt": "b" } } });
   await clear(page);
-  await page.getByRole("checkbox", { name: "Select all" }).check();
-  await page.getByRole("toolbar").getByRole("button", { name: "Delete" }).click();
-  await page.getByText("2 items are in the trash").waitFor();
+  await deleteAll(page, ["a.txt", "Folder"]);
   await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
   await page.getByRole("button", { name: "Undo" }).click();
   await row(page, "a.txt").waitFor();
@@ -76,18 +82,14 @@ export async function theTrashIsEmptied({ browser, url, username }) {
   await page.getByRole("link", { name: "Files", exact: true }).click();
   await drop(page, { "a.txt": "a".repeat(2_000), "b.txt": "b" });
   await clear(page);
-  await page.getByRole("checkbox", { name: "Select all" }).check();
-  await page.getByRole("toolbar").getByRole("button", { name: "Delete" }).click();
-  await page.getByText("2 items are in the trash").waitFor();
+  await deleteAll(page, ["a.txt", "b.txt"]);
   await trash(page).click();
   // Undone from another page.
   await page.getByRole("button", { name: /Restore .*a\.txt/ }).waitFor();
   await page.getByRole("button", { name: "Undo" }).click();
   await page.getByRole("heading", { name: "The trash is empty" }).waitFor();
   await page.getByRole("link", { name: "Files", exact: true }).click();
-  await page.getByRole("checkbox", { name: "Select all" }).check();
-  await page.getByRole("toolbar").getByRole("button", { name: "Delete" }).click();
-  await page.getByText("2 items are in the trash").waitFor();
+  await deleteAll(page, ["a.txt", "b.txt"]);
   await trash(page).click();
   await page.getByRole("button", { name: "Empty the trash" }).focus();
   await page.keyboard.press("Enter");
