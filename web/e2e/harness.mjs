@@ -244,9 +244,9 @@ export async function register(page, url, username) {
   await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
 }
 
-/** Drops a tree on the page, as a file manager would: `{name: content | tree}`. */
+/** Drops a tree on the page, as a file manager would, once it takes drops: `{name: content | tree}`. */
 export async function drop(page, tree) {
-  await page.evaluate(async (tree) => {
+  const take = async ([tree, patience]) => {
     const entry = (name, node) =>
       typeof node === "string"
         ? {
@@ -273,12 +273,20 @@ export async function drop(page, tree) {
       webkitGetAsEntry: () => entry(name, node),
       getAsFile: () => null,
     }));
-    for (const type of ["dragover", "drop"]) {
+    const isTaken = (type) => {
       const event = new Event(type, { bubbles: true, cancelable: true });
       event.dataTransfer = { types: ["Files"], items };
-      window.dispatchEvent(event);
+      return !window.dispatchEvent(event);
+    };
+    // Browsers drop nothing on what did not take it while it was held over it.
+    const end = Date.now() + patience;
+    while (!isTaken("dragover")) {
+      if (Date.now() > end) throw new Error("the page takes no drops");
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
-  }, tree);
+    isTaken("drop");
+  };
+  await page.evaluate(take, [tree, PATIENCE]);
 }
 
 /** Waits until every upload is over. */

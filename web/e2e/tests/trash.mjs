@@ -80,6 +80,7 @@ export async function theTrashIsEmptied({ browser, url, username }) {
   await page.goto(`${url}/trash`);
   await page.getByRole("heading", { name: "The trash is empty" }).waitFor();
   await page.getByRole("link", { name: "Files", exact: true }).click();
+  await page.getByRole("heading", { name: "Nothing here yet" }).waitFor();
   await drop(page, { "a.txt": "a".repeat(2_000), "b.txt": "b" });
   await clear(page);
   await deleteAll(page, ["a.txt", "b.txt"]);

@@ -1,5 +1,5 @@
 /** Files from outside: chosen by a button, or dropped anywhere on the page. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { t } from "../../i18n";
 import { type Drop, entriesOf, fromInput, readTree } from "../../upload/tree";
 import { Icon } from "./icons";
@@ -53,7 +53,8 @@ export function DropArea({ text, onDrop }: { text: string; onDrop(drop: Drop): v
   const [over, setOver] = useState(false);
   const latest = useRef(onDrop);
   latest.current = onDrop;
-  useEffect(() => {
+  // Before the page is painted: from then on somebody may drop, and what nobody takes the browser opens.
+  useLayoutEffect(() => {
     const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
     const dragged = (event: DragEvent) => {
       if (!hasFiles(event)) return;
