@@ -30,6 +30,7 @@ export async function renameMoveAndDelete({ browser, url, username }) {
   await row(page, "c.txt").waitFor();
   await page.goBack();
 
+  await row(page, "b.txt").waitFor();
   await page.getByRole("checkbox", { name: "Select all" }).check();
   await page.getByRole("toolbar").getByRole("button", { name: "Delete" }).click();
   await page.getByText("2 items are in the trash").waitFor();
