@@ -4,8 +4,10 @@ import type { Challenge } from "../api/types";
 import { Unreadable } from "./hashing-errors";
 import { keyOf } from "./item";
 
-/** Bytes read at a time. More is not faster. */
-const PIECE = 2 << 20;
+/** Bytes read at a time: each read is a journey to another process, so it has to be worth it. */
+const PIECE = 8 << 20;
+/** Pieces being read while one is hashed. With one alone the reads are slower than the hash. */
+const READ_AHEAD = 2;
 /** The state is kept every so many bytes: about a second of work is lost by a crash. */
 const KEEP_EVERY = 512 << 20;
 /** Hashing shorter files again costs less than remembering them is worth. */
@@ -79,7 +81,20 @@ async function hashWith(
 ): Promise<string> {
   let offset = takeUp(hasher, known);
   let kept = offset;
-  for await (const piece of pieces(file, offset)) {
+  const coming: Promise<Uint8Array>[] = [];
+  let asked = offset;
+  const ask = () => {
+    if (asked >= file.size) return;
+    const piece = read(file, asked);
+    // Whoever awaits it learns of its failure; when another one failed first, nobody does.
+    piece.catch(() => {});
+    coming.push(piece);
+    asked += PIECE;
+  };
+  for (let ahead = 0; ahead <= READ_AHEAD; ahead++) ask();
+  for (let next = coming.shift(); next; next = coming.shift()) {
+    const piece = await next;
+    ask();
     hasher.update(piece);
     offset += piece.length;
     options.onProgress?.(offset);
@@ -109,49 +124,7 @@ function takeUp(hasher: IHasher, known: Remembered | undefined): number {
   }
 }
 
-/** The file from an offset on. Each piece is good until the next one is asked for. */
-async function* pieces(file: Blob, offset: number): AsyncGenerator<Uint8Array> {
-  const reader = readerOf(file.slice(offset).stream());
-  let left = file.size - offset;
-  try {
-    while (left > 0) {
-      // Browsers refuse to read a file that is not as it was when it was chosen.
-      const piece = await reader.read().catch(() => undefined);
-      if (!piece || piece.length > left) throw new Unreadable();
-      left -= piece.length;
-      yield piece;
-    }
-  } finally {
-    void reader.cancel().catch(() => {});
-  }
-}
-
-interface Reader {
-  read(): Promise<Uint8Array | undefined>;
-  cancel(): Promise<void>;
-}
-
-/** Reads into the same memory again and again: getting new memory costs more than reading. */
-function readerOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Reader {
-  let inPlace: ReadableStreamBYOBReader;
-  try {
-    inPlace = stream.getReader({ mode: "byob" });
-  } catch {
-    // A browser whose files cannot be read like that.
-    const plain = stream.getReader();
-    return { read: async () => (await plain.read()).value, cancel: () => plain.cancel() };
-  }
-  let memory = new Uint8Array(PIECE);
-  const read = async () => {
-    const { done, value } = await inPlace.read(memory);
-    if (done) return undefined;
-    memory = new Uint8Array(value.buffer);
-    return value;
-  };
-  return { read, cancel: () => inPlace.cancel() };
-}
-
-async function read(file: Blob, offset: number, length: number): Promise<Uint8Array> {
+async function read(file: Blob, offset: number, length = PIECE): Promise<Uint8Array> {
   const end = Math.min(offset + length, file.size);
   if (offset >= end) return new Uint8Array();
   try {
