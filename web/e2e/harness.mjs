@@ -12,6 +12,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { preview } from "vite";
@@ -159,7 +160,10 @@ export async function newPage(browser, options = {}) {
 export async function describe(browser) {
   const pages = browser.contexts().flatMap((context) => context.pages());
   const told = pages.map(async (page) => {
-    const text = await page.evaluate(() => document.body.innerText).catch(String);
+    const text = await Promise.race([
+      page.evaluate(() => document.body.innerText).catch(String),
+      sleep(PATIENCE, "the page does not answer"),
+    ]);
     return [`--- ${page.url()}`, text, ...(page.answers ?? [])].join("\n");
   });
   return (await Promise.all(told)).join("\n");
