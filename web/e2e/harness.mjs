@@ -12,7 +12,6 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { preview } from "vite";
@@ -160,10 +159,7 @@ export async function newPage(browser, options = {}) {
 export async function describe(browser) {
   const pages = browser.contexts().flatMap((context) => context.pages());
   const told = pages.map(async (page) => {
-    const text = await Promise.race([
-      page.evaluate(() => document.body.innerText).catch(String),
-      sleep(PATIENCE, "the page does not answer"),
-    ]);
+    const text = await page.locator("body").innerText().catch(String);
     return [`--- ${page.url()}`, text, ...(page.answers ?? [])].join("\n");
   });
   return (await Promise.all(told)).join("\n");
