@@ -159,7 +159,7 @@ export async function newPage(browser, options = {}) {
 export async function describe(browser) {
   const pages = browser.contexts().flatMap((context) => context.pages());
   const told = pages.map(async (page) => {
-    const text = await page.locator("body").innerText().catch(String);
+    const text = await page.locator("body").ariaSnapshot().catch(String);
     return [`--- ${page.url()}`, text, ...(page.answers ?? [])].join("\n");
   });
   return (await Promise.all(told)).join("\n");
