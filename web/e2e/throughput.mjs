@@ -8,7 +8,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { allDone, credentials, newPage, open, program, register, watchTasks } from "./harness.mjs";
+import { credentials, newPage, open, program, register, watchTasks } from "./harness.mjs";
 
 const MEBIBYTES = Number(process.env.MEBIBYTES ?? 1_024);
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
@@ -38,8 +38,20 @@ async function timed(work) {
 }
 
 async function fromPage(page, path) {
+  // Asking the page again and again would cost time, and tell half a second late.
+  await page.evaluate(() => {
+    globalThis.uploaded = new Promise((resolve) => {
+      const done = () => /uploaded$/.test(document.querySelector(".panel h2")?.innerText ?? "");
+      const observer = new MutationObserver(() => {
+        if (!done()) return;
+        observer.disconnect();
+        resolve();
+      });
+      observer.observe(document.body, { subtree: true, childList: true, characterData: true });
+    });
+  });
   await page.locator("[data-pick=files]").setInputFiles(path);
-  await allDone(page, 600_000);
+  await page.evaluate(() => globalThis.uploaded);
 }
 
 /** In the page, by a script. */

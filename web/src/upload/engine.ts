@@ -8,7 +8,7 @@ import type { Created, FileEntry, OnConflict, Upload } from "../api/types";
 import { Gate } from "./gate";
 import type { Hasher } from "./hasher";
 import { Unreadable } from "./hashing-errors";
-import { Changed, type Item, keyOf } from "./item";
+import { type Change, Changed, type Item, keyOf } from "./item";
 import { type Context, deliver, entryOf, isConflict, PARALLEL_CHUNKS } from "./send";
 import type { Server } from "./server";
 import { deliverWhileHashing } from "./side";
@@ -82,7 +82,7 @@ export class Engine {
   readonly items: Item[] = [];
   readonly gate: Gate;
   /** Something to be seen has changed. Called often. */
-  onChange: () => void = () => {};
+  onChange: (change: Change) => void = () => {};
   /** A file has arrived. */
   onDone: (item: Item) => void = () => {};
 
@@ -290,7 +290,7 @@ export class Engine {
     try {
       const digest = await this.hasher.hash(item.file, signal, (bytes) => {
         item.hashed = bytes;
-        this.changed();
+        this.onChange("bytes");
       });
       // Paused at the last moment: the work is not lost.
       item.digest = digest;
@@ -443,7 +443,7 @@ export class Engine {
     this.meter.add(bytes, now);
     item.meter ??= new SpeedMeter();
     item.meter.add(bytes, now);
-    this.changed();
+    this.onChange("bytes");
   }
 
   private remember(item: Item, upload: Upload): void {
@@ -460,7 +460,7 @@ export class Engine {
   }
 
   private changed(): void {
-    this.onChange();
+    this.onChange("state");
   }
 }
 

@@ -4,10 +4,8 @@ import type { Challenge } from "../api/types";
 import { Unreadable } from "./hashing-errors";
 import { keyOf } from "./item";
 
-/** Bytes read at a time: each read is a journey to another process, so it has to be worth it. */
-const PIECE = 8 << 20;
-/** Pieces being read while one is hashed. With one alone the reads are slower than the hash. */
-const READ_AHEAD = 2;
+/** Bytes read at a time. More is not faster. */
+const PIECE = 2 << 20;
 /** The state is kept every so many bytes: about a second of work is lost by a crash. */
 const KEEP_EVERY = 512 << 20;
 /** Hashing shorter files again costs less than remembering them is worth. */
@@ -81,20 +79,7 @@ async function hashWith(
 ): Promise<string> {
   let offset = takeUp(hasher, known);
   let kept = offset;
-  const coming: Promise<Uint8Array>[] = [];
-  let asked = offset;
-  const ask = () => {
-    if (asked >= file.size) return;
-    const piece = read(file, asked);
-    // Whoever awaits it learns of its failure; when another one failed first, nobody does.
-    piece.catch(() => {});
-    coming.push(piece);
-    asked += PIECE;
-  };
-  for (let ahead = 0; ahead <= READ_AHEAD; ahead++) ask();
-  for (let next = coming.shift(); next; next = coming.shift()) {
-    const piece = await next;
-    ask();
+  for await (const piece of pieces(file, offset)) {
     hasher.update(piece);
     offset += piece.length;
     options.onProgress?.(offset);
@@ -124,7 +109,58 @@ function takeUp(hasher: IHasher, known: Remembered | undefined): number {
   }
 }
 
-async function read(file: Blob, offset: number, length = PIECE): Promise<Uint8Array> {
+/** The file from an offset on. Each piece is good until the next one is asked for. */
+async function* pieces(file: Blob, offset: number): AsyncGenerator<Uint8Array> {
+  const stream = file.slice(offset).stream();
+  const reader = readerOf(stream);
+  let left = file.size - offset;
+  held.add(stream);
+  try {
+    while (left > 0) {
+      // Browsers refuse to read a file that is not as it was when it was chosen.
+      const piece = await reader.read().catch(() => undefined);
+      if (!piece || piece.length > left) throw new Unreadable();
+      left -= piece.length;
+      yield piece;
+    }
+  } finally {
+    held.delete(stream);
+    void reader.cancel().catch(() => {});
+  }
+}
+
+/**
+ * Streams being read. Chromium (156) collects one as garbage while somebody waits for its bytes, if
+ * nothing but that wait knows it, and then they never come.
+ */
+const held = new Set<ReadableStream>();
+
+interface Reader {
+  read(): Promise<Uint8Array | undefined>;
+  cancel(): Promise<void>;
+}
+
+/** Reads into the same memory again and again: getting new memory costs more than reading. */
+function readerOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Reader {
+  let inPlace: ReadableStreamBYOBReader;
+  try {
+    inPlace = stream.getReader({ mode: "byob" });
+  } catch {
+    // A browser whose files cannot be read like that.
+    const plain = stream.getReader();
+    return { read: async () => (await plain.read()).value, cancel: () => plain.cancel() };
+  }
+  let memory = new Uint8Array(PIECE);
+  const read = async () => {
+    const { done, value } = await inPlace.read(memory);
+    if (done) return undefined;
+    memory = new Uint8Array(value.buffer);
+    return value;
+  };
+  return { read, cancel: () => inPlace.cancel() };
+}
+
+async function read(file: Blob, offset: number, length: number): Promise<Uint8Array> {
   const end = Math.min(offset + length, file.size);
   if (offset >= end) return new Uint8Array();
   try {

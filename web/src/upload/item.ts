@@ -2,6 +2,9 @@ import type { FileEntry, OnConflict } from "../api/types";
 import type { SpeedMeter } from "./speed";
 import type { State } from "./state";
 
+/** What has changed of one: what can be done with it, or only how much of it has moved. */
+export type Change = "state" | "bytes";
+
 /** One file on its way, as the engine knows it and the page shows it. Only the engine changes it. */
 export interface Item {
   readonly id: number;

@@ -4,7 +4,7 @@
  */
 import { ApiError } from "../api/error";
 import { Gate } from "./gate";
-import type { Item } from "./item";
+import type { Change, Item } from "./item";
 import { Slots } from "./slots";
 import { SpeedMeter } from "./speed";
 import { accepts, type Event, isLive, isMeant, isOver, next } from "./state";
@@ -33,7 +33,7 @@ export class Visit {
   readonly items: Item[] = [];
   readonly gate: Gate;
   /** Something to be seen has changed. Called often. */
-  onChange: () => void = () => {};
+  onChange: (change: Change) => void = () => {};
   /** The password has to be told again; `unlocked` goes on. */
   onLocked: () => void = () => {};
 
@@ -50,7 +50,7 @@ export class Visit {
   constructor(transport: Transport, link: Visitable, options: VisitOptions = {}) {
     this.filesAtOnce = options.filesAtOnce ?? FILES_AT_ONCE;
     this.gate = new Gate(() => link.isThere());
-    this.gate.onChange = () => this.onChange();
+    this.gate.onChange = () => this.onChange("state");
     const { piece } = options;
     this.tus = new Tus({
       transport,
@@ -110,7 +110,7 @@ export class Visit {
   clear(): void {
     const kept = this.items.filter((item) => !isOver(item.state));
     this.items.splice(0, this.items.length, ...kept);
-    this.onChange();
+    this.onChange("state");
   }
 
   /** The password was told. */
@@ -145,7 +145,7 @@ export class Visit {
       if (item.state === "waiting") void this.send(item);
     }
     if (this.sending === 0) this.meter.pause();
-    this.onChange();
+    this.onChange("state");
   }
 
   private async send(item: Item): Promise<void> {
@@ -216,7 +216,7 @@ export class Visit {
 
   private on(item: Item, event: Event): void {
     item.state = next(item.state, event);
-    this.onChange();
+    this.onChange("state");
   }
 
   /** What the server did not keep was sent all the same, but is not counted twice. */
@@ -226,11 +226,11 @@ export class Visit {
     item.sent = sent;
     // A piece of a file whose last bytes had to be sent again.
     if (item.state === "asking" || (item.state === "finishing" && sent < item.size)) {
-      item.state = next(item.state, "send");
+      this.on(item, "send");
     }
     this.meter.add(more, now);
     item.meter ??= new SpeedMeter();
     item.meter.add(more, now);
-    this.onChange();
+    this.onChange("bytes");
   }
 }
