@@ -56,9 +56,11 @@ test: web ## Every test: unit, property, contract, real servers, end to end, the
 	@deploy/local/setup.sh test
 	@deploy/local/test.sh
 
-bench: ## Measure against nginx, rclone and servers of tus in the same run; writes bench/RESULTS.md
-	@deploy/local/setup.sh bench
+bench: ## Measure against nginx, rclone and servers of tus in the same run, and the web app; writes bench/RESULTS*.md
+	@deploy/local/setup.sh build web browser bench
+	@deploy/local/web.sh build
 	cargo build --release --locked -p cloudstore -p cloudstore-bench
+	deploy/local/web.sh throughput
 	target/release/cloudstore-bench
 
 openapi: ## Write the description of the HTTP API, proto/openapi.json, anew

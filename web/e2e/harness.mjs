@@ -90,27 +90,37 @@ function stackOf(script) {
   return script ? new Stack(script) : undefined;
 }
 
+/** What Chromium is started with, whoever drives it. */
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const CHROMIUM_ARGS = [
+  "--no-sandbox",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-first-run",
+];
+
 export async function open() {
+  const { server, url, close: closeApp } = await serve();
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_ARGS });
+  const close = async () => {
+    await browser.close();
+    await closeApp();
+  };
+  return { server, browser, url, close };
+}
+
+/** A server with the app, or the one that runs already. */
+export async function serve() {
   const { CLOUDSTORE_E2E_URL: running, CLOUDSTORE_E2E_STACK: script } = process.env;
   const server = running ? stackOf(script) : await startServer();
   let app = { url: running ?? server.url, close: async () => {} };
   if (!running && !(await servesApp(server.url))) app = await serveDist(server);
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--no-first-run",
-    ],
-  });
   const close = async () => {
-    await browser.close();
     await app.close();
     await server?.end();
   };
-  return { server, browser, url: app.url, close };
+  return { server, url: app.url, close };
 }
 
 async function servesApp(url) {
@@ -181,7 +191,7 @@ export async function violations(page) {
   return found;
 }
 
-const PASSWORD = "correct horse battery";
+export const PASSWORD = "correct horse battery";
 
 /** Headers of requests as this user, past the page. */
 export async function credentials(url, username) {
