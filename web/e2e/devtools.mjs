@@ -1,5 +1,5 @@
 // A browser that nobody looks over the shoulder of. Playwright records the network traffic of each
-// page, which takes a third of the time of a fast upload, and copies bodies that are not files.
+// page, which costs a fast upload some of its speed, and copies bodies that are not files.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
