@@ -83,9 +83,9 @@ class Page {
   }
 
   /** Waits until a function says yes in the page. */
-  async until(isSo, ...args) {
+  async until(isSo) {
     const end = Date.now() + PATIENCE;
-    while (!(await this.evaluate(isSo, ...args))) {
+    while (!(await this.evaluate(isSo))) {
       if (Date.now() > end) throw new Error(`not in time: ${isSo}`);
       await sleep(POLL);
     }

@@ -5,6 +5,7 @@ import { isCovered, Position } from "../src/api/position";
 import { type Keeper, type Kept, Session } from "../src/api/session";
 import { Gate } from "../src/upload/gate";
 import { hashFile, NoChallenge, prove, type Remembered, Stopped } from "../src/upload/hashing";
+import { Unreadable } from "../src/upload/hashing-errors";
 import { Slots } from "../src/upload/slots";
 import { content, fileOf, until } from "./fake";
 
@@ -267,11 +268,45 @@ describe("positions", () => {
   });
 });
 
+/** Part of a file that streams what it is given, and cannot be read otherwise: it has changed. */
+function streaming(...parts: Uint8Array<ArrayBuffer>[]): Blob {
+  const blob = new Blob();
+  blob.stream = () =>
+    new ReadableStream({
+      start(controller) {
+        for (const part of parts) controller.enqueue(part);
+        controller.close();
+      },
+    });
+  blob.arrayBuffer = () => Promise.reject(new DOMException("changed", "NotReadableError"));
+  return blob;
+}
+
 describe("hashing", () => {
   it("is BLAKE3, in pieces", async () => {
     const bytes = content(9_000_000);
     expect(await hashFile(fileOf(bytes))).toBe(await blake3(bytes));
     expect(await hashFile(fileOf(content(0)))).toBe(await blake3(""));
+  });
+
+  it("reads files also where streams cannot read in place", async () => {
+    const bytes = content(300_000);
+    const file = fileOf(bytes);
+    file.slice = () => streaming(bytes.subarray(0, 100_000), bytes.subarray(100_000));
+    expect(await hashFile(file)).toBe(await blake3(bytes));
+  });
+
+  it("notices a file that ends early, goes on, or changes while it is read", async () => {
+    const bytes = content(3 << 20);
+    const shorter = fileOf(bytes);
+    shorter.slice = () => streaming(bytes.subarray(1));
+    await expect(hashFile(shorter)).rejects.toBeInstanceOf(Unreadable);
+    const longer = fileOf(bytes);
+    longer.slice = () => streaming(content((3 << 20) + 1));
+    await expect(hashFile(longer)).rejects.toBeInstanceOf(Unreadable);
+    const changing = fileOf(bytes);
+    changing.slice = () => streaming(bytes);
+    await expect(hashFile(changing)).rejects.toBeInstanceOf(Unreadable);
   });
 
   it("goes on where it was stopped, and remembers what is finished", async () => {

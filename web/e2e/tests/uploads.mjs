@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { allDone, countChunks, drop, newPage, register, slow } from "../harness.mjs";
+import { appendFileSync } from "node:fs";
+import { allDone, countChunks, credentials, drop, newPage, register, slow } from "../harness.mjs";
 
 const panel = (page) => page.getByRole("region", { name: "Uploads" });
 
@@ -144,6 +145,38 @@ export async function pauseResumeAndCancel({ browser, url, username, makeFile })
     .waitFor();
   await page.getByRole("link", { name: "Unfinished uploads" }).click();
   await page.getByRole("heading", { name: "No unfinished uploads" }).waitFor();
+  return page;
+}
+
+export async function aFileThatChangesIsNotKept({ browser, url, username, makeFile }) {
+  const page = await newPage(browser);
+  await register(page, url, username);
+  const headers = await credentials(url, username);
+  const uploads = async () => {
+    const answer = await fetch(`${url}/api/v1/uploads`, { headers });
+    return (await answer.json()).uploads.length;
+  };
+  const path = makeFile("changing.bin", 80);
+  await slow(page, 20);
+  const chunks = countChunks(page);
+  await page.locator("[data-pick=files]").setInputFiles(path);
+  while (chunks.count < 2) await page.waitForTimeout(50);
+  assert.ok((await uploads()) > 0);
+  appendFileSync(path, "more");
+  await panel(page)
+    .getByText(/cannot be read any more|changed while it was being uploaded/)
+    .waitFor();
+  while ((await uploads()) > 0) await page.waitForTimeout(50);
+  const there = await fetch(`${url}/api/v1/files/changing.bin`, { headers });
+  assert.equal(there.status, 404);
+  await slow(page, -1);
+  await panel(page)
+    .getByRole("button", { name: /Cancel .*changing/ })
+    .click();
+  await page.locator("[data-pick=files]").setInputFiles(path);
+  await allDone(page);
+  const file = await fetch(`${url}/api/v1/files/changing.bin`, { headers });
+  assert.equal((await file.json()).size, (80 << 20) + 4);
   return page;
 }
 

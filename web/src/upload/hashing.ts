@@ -90,6 +90,8 @@ async function hashWith(
     }
     if (stopped) throw new Stopped();
   }
+  // A stream looks only at its beginning whether the file is as it was when it was chosen.
+  if (file.size > PIECE) await read(file, file.size - 1, 1);
   const digest = hasher.digest();
   await memory?.put(keyOf(file), { hashed: file.size, digest, sample });
   return digest;
