@@ -120,7 +120,8 @@ impl User {
     fn ietf_location(&self, answer: &Answer) -> String {
         let location = answer.header("location");
         let path = location.strip_prefix(&self.api.base);
-        path.unwrap_or_else(|| panic!("not an absolute address here: {location:?}"))
+        let status = answer.status;
+        path.unwrap_or_else(|| panic!("not an absolute address here: {location:?} of a {status}"))
             .to_owned()
     }
 

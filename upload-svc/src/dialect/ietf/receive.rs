@@ -11,7 +11,7 @@ use cloudstore_proto::{
 };
 use cloudstore_service::{Interim, Kind, Problem, Result, json::Json};
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{
     UPLOAD_DRAFT_INTEROP_VERSION, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, fields, problem,
@@ -121,7 +121,8 @@ impl Delivery<'_> {
             return appending.await;
         }
         let mut told = at;
-        let mut ticks = interval(PROGRESS_EVERY);
+        // Not at once: of what is received sooner the final response tells.
+        let mut ticks = interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
