@@ -23,12 +23,9 @@ use cloudstore_content::{
 use cloudstore_proto::{
     account::{GetAccountRequest, account_store_client::AccountStoreClient},
     file::Precondition,
-    upload::{
-        BeginUploadsRequest, CancelUploadRequest, CommitUploadRequest, CommitUploadResponse,
-        InstantPolicy, StagingUse, begin_result,
-    },
+    upload::{CommitUploadRequest, CommitUploadResponse, StagingUse},
 };
-use cloudstore_service::{Problem, context, rpc::deadline};
+use cloudstore_service::{context, rpc::deadline};
 use futures::Stream;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -38,7 +35,7 @@ use super::{
     body::{self, BUFFER, BodyError, End, Pulse, Sink},
     bytes,
     commit::{FLUSH_ALONE, content_request, is_definite},
-    millis, prefix,
+    prefix,
     session::{self, Declared},
     sidecar, signed,
 };
@@ -200,46 +197,6 @@ impl Engine {
         Ok(())
     }
 
-    async fn reserve(&self, account: Uuid, id: Uuid, upload: &Begin) -> Result<()> {
-        let entry = Begin {
-            declared: Declared::default(),
-            ..upload.clone()
-        };
-        let request = BeginUploadsRequest {
-            account_id: bytes(account),
-            node: self.settings.node.clone(),
-            policy: InstantPolicy::Off.into(),
-            lifetime_ms: millis(self.lifetime(account)),
-            direct_limit: -1,
-            max_open: super::MAX_OPEN_UPLOADS,
-            entries: vec![cloudstore_proto::upload::BeginUpload {
-                id: bytes(id),
-                // Marks the row: what a restart finds of it cannot be continued.
-                chunk_size: 0,
-                ..self.begin_message(entry)
-            }],
-        };
-        let answer = self
-            .client()
-            .begin_uploads(deadline(request))
-            .await?
-            .into_inner();
-        match answer
-            .results
-            .into_iter()
-            .next()
-            .and_then(|result| result.result)
-        {
-            Some(begin_result::Result::Uploading(_)) => Ok(()),
-            Some(begin_result::Result::Problem(problem)) => {
-                Err(Error::refused(&problem.slug, problem.detail))
-            }
-            _ => Err(Error::Metadata(Problem::internal(
-                "unexpected answer to a reservation",
-            ))),
-        }
-    }
-
     async fn commit_draft(
         &self,
         draft: Arc<Draft>,
@@ -331,22 +288,8 @@ impl Drop for Draft {
         }
         // Without a runtime the process is ending; the next start releases the reservation.
         if tokio::runtime::Handle::try_current().is_ok() {
-            let (engine, id) = (self.engine.clone(), self.id);
-            let request = CancelUploadRequest {
-                account_id: bytes(self.account),
-                id: bytes(id),
-            };
-            context::spawn(async move {
-                let cancelled = engine.client().cancel_upload(deadline(request)).await;
-                // What is cancelled is not committed and never will be.
-                let ended = match cancelled {
-                    Ok(_) => engine.drop_session(id).await,
-                    Err(status) => Err(status.into()),
-                };
-                if let Err(error) = ended {
-                    tracing::warn!(upload = %id, %error, "a direct upload was not cleared away");
-                }
-            });
+            let (engine, account, id) = (self.engine.clone(), self.account, self.id);
+            context::spawn(async move { engine.release(account, id).await });
         }
     }
 }

@@ -3,6 +3,7 @@
 //! - [`begin`] reservation, instant upload, challenges
 //! - [`session`] one unfinished upload: chunks in any order, one writer per chunk
 //! - [`direct`] a whole file in one body
+//! - [`reservation`] room in the quota for it
 //! - [`append`] bytes at the end of an upload, as sequential protocols send them
 //! - [`checksum`] what their requests are compared with
 //! - [`mod@concat`] an upload made of others
@@ -25,6 +26,7 @@ mod error;
 mod list;
 mod made;
 mod prefix;
+mod reservation;
 pub mod session;
 mod sidecar;
 mod staged;
@@ -190,6 +192,8 @@ pub struct Engine {
     /// Uploads on this node that wait for their parts. Lost with the process: whoever asks for
     /// such an upload makes it go on.
     waiting: Mutex<HashMap<Uuid, Waiting>>,
+    /// What direct uploads reserved and nobody took back yet.
+    unreleased: Mutex<reservation::Waiting>,
     /// Whole contents that may be read to verify something.
     readings: Arc<Semaphore>,
     /// Free bytes of accounts, a moment ago.
@@ -216,6 +220,7 @@ impl Engine {
             sessions: Mutex::default(),
             direct: Mutex::default(),
             waiting: Mutex::default(),
+            unreleased: Mutex::default(),
             free: Cache::builder()
                 .max_capacity(FREE_ACCOUNTS)
                 .time_to_live(FREE_TTL)

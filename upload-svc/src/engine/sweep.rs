@@ -13,8 +13,9 @@ use super::{Engine, Result};
 
 /// How often the sweep runs.
 const PERIOD: Duration = Duration::from_secs(60);
-/// How often uploads that wait for their parts look for those on other nodes.
-const PARTS_PERIOD: Duration = Duration::from_secs(5);
+/// How often uploads that wait for their parts look for those on other nodes, and reservations that
+/// could not be given back are tried again.
+const RETRY_PERIOD: Duration = Duration::from_secs(5);
 /// A session that nobody used for this long is closed in memory; its files stay.
 const IDLE_MS: i64 = 15 * 60 * 1_000;
 /// Ids per question to dbproxy.
@@ -47,11 +48,16 @@ impl Engine {
             }
         };
         let parts = async {
-            while due(PARTS_PERIOD).await.is_some() {
+            while due(RETRY_PERIOD).await.is_some() {
                 self.retry_waiting().await;
             }
         };
-        tokio::join!(sweep, parts);
+        let reservations = async {
+            while due(RETRY_PERIOD).await.is_some() {
+                self.release_waiting().await;
+            }
+        };
+        tokio::join!(sweep, parts, reservations);
     }
 
     async fn sweep_once(&self, lost: &[String]) -> Result<()> {

@@ -13,5 +13,6 @@ mod line;
 mod listing;
 mod raw;
 mod repeated;
+mod reservations;
 mod streaming;
 mod tus;
