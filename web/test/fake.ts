@@ -244,7 +244,7 @@ export function engineOf(server: Server, memory = new FakeMemory(), sideBySide?:
 
 /** Returns once an item, or all of them, is in one of these states. */
 export async function until(check: () => boolean, what = "the state"): Promise<void> {
-  const deadline = Date.now() + 8_000;
+  const deadline = Date.now() + 25_000;
   while (!check()) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));

@@ -11,11 +11,17 @@ interface Asked {
 
 const asked: Asked[] = [];
 let listed = ["all"];
+/** The second page. */
+let rest: string[] = [];
 const entry = (name: string) => ({ kind: "folder", id: name, path: `/${name}` }) as Entry;
 
 vi.mock("../src/app/services", () => ({
   api: {
-    list: async () => ({ kind: "folder", entries: listed.map(entry) }),
+    list: async (_path: string, { cursor }: { cursor?: string }) => ({
+      kind: "folder",
+      entries: (cursor ? rest : listed).map(entry),
+      next_cursor: cursor || rest.length === 0 ? undefined : "next",
+    }),
     search: (_path: string, q: string, _limit: number, signal: AbortSignal) =>
       new Promise((resolve) => {
         const answer = (names: string[], more = false) =>
@@ -57,6 +63,29 @@ describe("a search", () => {
     await settled();
     expect(shown(folder)).toEqual(["all"]);
     expect(folder.isCutOff.value).toBe(false);
+  });
+});
+
+describe("the next page", () => {
+  it("comes also when the folder was loaded anew while it was wanted", async () => {
+    const { Folder } = await import("../src/ui/drive/folder");
+    listed = ["a"];
+    rest = ["b"];
+    const folder = new Folder("/");
+    await folder.reload();
+    expect(shown(folder)).toEqual(["a"]);
+    // Before it has come, and before it is asked for.
+    for (const first of [() => folder.more(), () => folder.reload()]) {
+      const under = first();
+      const anew = folder.reload();
+      void folder.more();
+      await Promise.all([under, anew]);
+      expect(shown(folder)).toEqual(["a", "b"]);
+    }
+    expect(folder.loading.value).toBe(false);
+    rest = [];
+    await folder.reload();
+    expect(shown(folder)).toEqual(["a"]);
   });
 });
 

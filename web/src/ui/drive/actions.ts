@@ -92,7 +92,7 @@ export async function copyAll(
 }
 
 /** Whatever shows one of these looks again. */
-function arrive(paths: string[]): void {
+export function arrive(paths: string[]): void {
   arrivals.value = { count: arrivals.value.count + 1, paths };
 }
 

@@ -81,13 +81,13 @@ export function Drive({ path, query }: { path: string; query: string }) {
   const chosen = folder.selected.value.size > 0;
   return (
     <div class="drive">
-      <DropZone folder={path} done={changed} />
+      <DropZone folder={path} />
       <header class="top">
         <Crumbs path={path} moved={(paths, to) => void moveAll(paths, to, changed)} />
         {chosen ? (
           <Selection folder={folder} setOpen={setOpen} remove={actions.remove} />
         ) : (
-          <Tools folder={folder} setOpen={setOpen} changed={changed} paste={paste} query={query} />
+          <Tools folder={folder} setOpen={setOpen} paste={paste} query={query} />
         )}
       </header>
       <Interrupted />
@@ -221,12 +221,11 @@ function Content({ folder, actions }: { folder: Folder; actions: Actions }) {
 interface ToolsProps {
   folder: Folder;
   setOpen(open: Open): void;
-  changed(): void;
   paste(): void;
   query: string;
 }
 
-function Tools({ folder, setOpen, changed, paste, query }: ToolsProps) {
+function Tools({ folder, setOpen, paste, query }: ToolsProps) {
   const pasted = clipboard.value?.paths.length ?? 0;
   return (
     <div class="tools">
@@ -246,7 +245,7 @@ function Tools({ folder, setOpen, changed, paste, query }: ToolsProps) {
         <Icon name="newFolder" />
         <span class="long">{t("drive.newFolder")}</span>
       </button>
-      <UploadButton folder={folder.path} done={changed} />
+      <UploadButton folder={folder.path} />
     </div>
   );
 }

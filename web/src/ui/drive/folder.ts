@@ -35,6 +35,8 @@ export class Folder {
   private isFresh = true;
   private cursor: string | undefined;
   private request: AbortController | undefined;
+  /** The next page is wanted, and something else was on its way. */
+  private moreWanted = false;
 
   constructor(path: string) {
     this.path = path;
@@ -67,15 +69,19 @@ export class Folder {
       const paths = new Set(entries.map((entry) => entry.path));
       this.select([...this.selected.value].filter((path) => paths.has(path)));
     } catch (error) {
+      this.moreWanted = false;
       if (!request.signal.aborted) this.error.value = error;
     } finally {
       if (this.request === request) this.loading.value = false;
     }
+    if (this.moreWanted && this.request === request) await this.more();
   }
 
   /** The next page. */
   async more(): Promise<void> {
-    if (!this.hasMore || this.loading.value) return;
+    if (!this.hasMore) return;
+    this.moreWanted = true;
+    if (this.loading.value) return;
     this.loading.value = true;
     const request = new AbortController();
     this.request = request;
@@ -87,7 +93,10 @@ export class Folder {
     } catch (error) {
       if (!request.signal.aborted) this.error.value = error;
     } finally {
-      if (this.request === request) this.loading.value = false;
+      if (this.request === request) {
+        this.loading.value = false;
+        this.moreWanted = false;
+      }
     }
   }
 
@@ -102,6 +111,7 @@ export class Folder {
   find(text: string): void {
     const isOther = (text === "") !== (this.search.value === "");
     this.search.value = text;
+    this.moreWanted = false;
     this.error.value = undefined;
     this.select([]);
     // Found entries stay until others are: the page does not flicker while somebody types.

@@ -6,9 +6,9 @@ import { nameOf } from "../../paths";
 import { type Drop, placeIn } from "../../upload/tree";
 import { DropArea, PickButton } from "../parts/pick";
 import { tell, tellError } from "../parts/toast";
-import { changeAll } from "./actions";
+import { arrive, changeAll } from "./actions";
 
-export async function take(drop: Drop, folder: string, done: () => void): Promise<void> {
+export async function take(drop: Drop, folder: string): Promise<void> {
   engine.add(
     await Promise.all(
       drop.files.map(async ({ file, relative, handle }) => ({
@@ -22,7 +22,8 @@ export async function take(drop: Drop, folder: string, done: () => void): Promis
   const folders = drop.emptyFolders.map((relative) => placeIn(folder, relative));
   try {
     await changeAll(folders.map((path) => ({ op: "create_folder", path, parents: true })));
-    if (folders.length > 0) done();
+    // Another folder may be shown by now.
+    if (folders.length > 0) arrive(folders);
   } catch (error) {
     tellError(error);
   }
@@ -32,23 +33,23 @@ function fileHandle(handle: FileSystemHandle | null | undefined) {
   return handle?.kind === "file" ? (handle as FileSystemFileHandle) : undefined;
 }
 
-export function UploadButton({ folder, done }: { folder: string; done(): void }) {
+export function UploadButton({ folder }: { folder: string }) {
   return (
     <PickButton
       label={t("drive.upload")}
       class="upload-button"
-      onPick={(drop) => void take(drop, folder, done)}
+      onPick={(drop) => void take(drop, folder)}
     />
   );
 }
 
 /** Shows where a drop would go, and takes it. */
-export function DropZone({ folder, done }: { folder: string; done(): void }) {
+export function DropZone({ folder }: { folder: string }) {
   const name = plain(nameOf(folder)) || t("drive.home");
   return (
     <DropArea
       text={t("drive.dropHere", { folder: name })}
-      onDrop={(drop) => void take(drop, folder, done)}
+      onDrop={(drop) => void take(drop, folder)}
     />
   );
 }
