@@ -12,6 +12,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { preview } from "vite";
@@ -44,7 +45,9 @@ export class Server {
   async start() {
     const args = ["serve", "--data", this.data, "--listen", `127.0.0.1:${this.port}`];
     this.process = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"] });
-    await once(this.process.stdout, "data");
+    const listening = once(this.process.stdout, "data").then(() => true);
+    const ended = once(this.process, "exit").then(() => false);
+    if (!(await Promise.race([listening, ended]))) throw new Error("the server did not start");
   }
 
   async kill() {
@@ -53,7 +56,8 @@ export class Server {
   }
 
   async end() {
-    if (this.process.exitCode === null) await this.kill();
+    const { exitCode, signalCode } = this.process;
+    if (exitCode === null && signalCode === null) await this.kill();
     rmSync(this.data, { recursive: true, force: true });
   }
 }
@@ -218,6 +222,20 @@ export function countChunks(page) {
     if (answer?.ok()) seen.count += 1;
   });
   return seen;
+}
+
+/** Waits until it is so. */
+export async function until(what, isSo, patience = PATIENCE) {
+  const deadline = Date.now() + patience;
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error(`it never came to that: ${what}`);
+    await sleep(50);
+  }
+}
+
+/** Waits until so many chunks have arrived, however slow the programs of a test are. */
+export async function arrived(chunks, count) {
+  await until(`${count} chunks arrived`, () => chunks.count >= count, 300_000);
 }
 
 /** Measures the longest task of the page's main thread from now on, in milliseconds. */

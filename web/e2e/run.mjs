@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, createReadStream, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, open } from "./harness.mjs";
 import * as account from "./tests/account.mjs";
 import * as archive from "./tests/archive.mjs";
@@ -15,6 +16,9 @@ import * as search from "./tests/search.mjs";
 import * as shares from "./tests/shares.mjs";
 import * as trash from "./tests/trash.mjs";
 import * as uploads from "./tests/uploads.mjs";
+
+/** Milliseconds a test may take: one that waits for ever must not hold up the others. */
+const LIMIT = 900_000;
 
 const wanted = process.argv.slice(2);
 const suites = {
@@ -45,6 +49,11 @@ function makeFile(name, mebibytes) {
   return path;
 }
 
+async function limit() {
+  await sleep(LIMIT, undefined, { ref: false });
+  throw new Error(`not over after ${LIMIT / 60_000} minutes`);
+}
+
 const stage = await open();
 let failed = 0;
 let count = 0;
@@ -57,7 +66,8 @@ try {
       count += 1;
       try {
         const username = `user${count}-${Date.now() % 1e6}`;
-        const page = await test({ ...stage, username, makeFile, files, read: createReadStream });
+        const run = test({ ...stage, username, makeFile, files, read: createReadStream });
+        const page = await Promise.race([run, limit()]);
         const faults = page?.faults ?? [];
         if (faults.length > 0) throw new Error(`the page reported: ${faults.join("; ")}`);
         console.log(`ok    ${title} (${Date.now() - started} ms)`);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { allDone, clear, drop, menu, newPage, register, row } from "../harness.mjs";
+import { allDone, clear, drop, menu, newPage, register, row, until } from "../harness.mjs";
 
 export async function renameMoveAndDelete({ browser, url, username }) {
   const page = await newPage(browser);
@@ -55,6 +55,7 @@ export async function keyboardAlone({ browser, url, username }) {
   await page.getByRole("button", { name: "Clear finished" }).focus();
   await page.keyboard.press("Enter");
   // From the head of the list into its rows.
+  await row(page, "two.txt").waitFor();
   await page.getByRole("button", { name: "Sort by Changed" }).focus();
   await page.keyboard.press("Tab");
   await page.keyboard.press("ArrowDown");
@@ -65,7 +66,8 @@ export async function keyboardAlone({ browser, url, username }) {
   await page.keyboard.press("Escape");
   await page.keyboard.press("F2");
   await page.getByLabel("New name").waitFor();
-  await page.waitForTimeout(50);
+  // It has the focus, and the name without what comes after its dot is selected.
+  await page.waitForFunction((end) => document.activeElement.selectionEnd === end, "two".length);
   await page.keyboard.type("renamed");
   await page.keyboard.press("Enter");
   await row(page, "renamed.txt").waitFor();
@@ -210,13 +212,12 @@ export async function thousandsOfEntriesStayQuick({ browser, url, username }) {
   await page.getByRole("link", { name: "flat" }).click();
   await page.getByRole("row").nth(5).waitFor();
   assert.ok((await page.getByRole("row").count()) < 80, "rows out of sight are not drawn");
-  for (let turn = 0; turn < 40; turn++) {
+  await until("the last row is drawn", async () => {
     await page.locator(".list .scroller").evaluate((box) => {
       box.scrollTop = box.scrollHeight;
     });
-    await page.waitForTimeout(50);
-  }
-  await page.getByText("n999", { exact: true }).waitFor();
+    return page.getByText("n999", { exact: true }).isVisible();
+  });
   // The keyboard gets to rows that were not drawn a moment ago.
   await page.getByRole("row").nth(9).focus();
   await page.keyboard.press("Home");

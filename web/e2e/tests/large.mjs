@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import {
   allDone,
+  arrived,
   clear,
   countChunks,
   credentials,
@@ -27,15 +28,6 @@ async function hashOf(stream) {
   return hash.digest("hex");
 }
 
-/** Waits until so many chunks have arrived. */
-async function arrived(page, chunks, count) {
-  const deadline = Date.now() + LONG;
-  while (chunks.count < count) {
-    assert.ok(Date.now() < deadline, `${chunks.count} chunks of ${count} arrived`);
-    await page.waitForTimeout(50);
-  }
-}
-
 export async function aGibibyteSurvivesAReloadAndTheServersDeath(stage) {
   const { browser, url, server, username, makeFile } = stage;
   const page = await newPage(browser);
@@ -44,7 +36,7 @@ export async function aGibibyteSurvivesAReloadAndTheServersDeath(stage) {
   const path = makeFile("whole.bin", MEBIBYTES);
   const before = countChunks(page);
   await page.locator("[data-pick=files]").setInputFiles(path);
-  await arrived(page, before, CHUNKS / 4);
+  await arrived(before, CHUNKS / 4);
   await page.reload();
   const sent = before.count;
 
@@ -53,7 +45,7 @@ export async function aGibibyteSurvivesAReloadAndTheServersDeath(stage) {
   const after = countChunks(page);
   await page.locator("[data-pick=resume]").setInputFiles(path);
   if (server) {
-    await arrived(page, after, CHUNKS / 4);
+    await arrived(after, CHUNKS / 4);
     await server.kill();
     await page.waitForTimeout(1_000);
     await server.start();

@@ -13,7 +13,7 @@ export async function namesAreFoundBelowTheFolder({ browser, url, username }) {
   await clear(page);
   await page.keyboard.press("/");
   await page.keyboard.type("invoice");
-  await page.getByText(/^3 names in .* contain/).waitFor();
+  await page.getByText(/^3 names in .* contain .*invoice/).waitFor();
   for (const name of ["Invoice 1.pdf", "invoices", "INVOICE of"]) await row(page, name).waitFor();
   assert.equal(new URL(page.url()).searchParams.get("q"), "invoice");
 

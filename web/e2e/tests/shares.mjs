@@ -219,6 +219,7 @@ export async function visitorsPauseResumeAndCancel(stage) {
     .click();
   await allDone(visitor);
   await page.getByRole("link", { name: "Inbox" }).click();
+  await page.reload();
   await page.getByRole("row").filter({ hasText: "kept.bin" }).waitFor();
   assert.equal(await page.getByText("dropped.bin").count(), 0);
   assert.deepEqual(visitor.faults, []);

@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { appendFileSync } from "node:fs";
-import { allDone, countChunks, credentials, drop, newPage, register, slow } from "../harness.mjs";
+import {
+  allDone,
+  arrived,
+  countChunks,
+  credentials,
+  drop,
+  newPage,
+  register,
+  slow,
+  until,
+} from "../harness.mjs";
 
 const panel = (page) => page.getByRole("region", { name: "Uploads" });
 
@@ -38,13 +48,14 @@ export async function resumeAfterAReload({ browser, url, username, makeFile }) {
   page.on("dialog", (dialog) => dialog.accept());
   await register(page, url, username);
   const path = makeFile("large.bin", 160);
-  await slow(page, 40);
+  // So slow that it is hashed long before the reload.
+  await slow(page, 16);
   const before = countChunks(page);
   await page.locator("[data-pick=files]").setInputFiles(path);
   await panel(page)
     .getByText(/Uploading · /)
     .waitFor();
-  while (before.count < 6) await page.waitForTimeout(50);
+  await arrived(before, 6);
   await page.reload();
   const sent = before.count;
   await page.getByText("1 upload was interrupted.").waitFor();
@@ -88,7 +99,7 @@ export async function aDroppedFileGoesOnWithoutBeingChosenAgain({ browser, url, 
     event.dataTransfer = { types: ["Files"], items: [item] };
     window.dispatchEvent(event);
   });
-  while (chunks.count < 2) await page.waitForTimeout(50);
+  await arrived(chunks, 2);
   await page.goto(`${url}/uploads`);
   await slow(page, -1);
   await page.getByRole("button", { name: /Continue the upload of .*dropped/ }).click();
@@ -105,7 +116,7 @@ export async function theServerIsKilledAndComesBack({ browser, url, server, user
   await slow(page, 40);
   const chunks = countChunks(page);
   await page.locator("[data-pick=files]").setInputFiles(path);
-  while (chunks.count < 4) await page.waitForTimeout(50);
+  await arrived(chunks, 4);
   await server.kill();
   await panel(page).getByText("The server does not answer.").waitFor();
   await page.waitForTimeout(1_500);
@@ -160,13 +171,13 @@ export async function aFileThatChangesIsNotKept({ browser, url, username, makeFi
   await slow(page, 20);
   const chunks = countChunks(page);
   await page.locator("[data-pick=files]").setInputFiles(path);
-  while (chunks.count < 2) await page.waitForTimeout(50);
+  await arrived(chunks, 2);
   assert.ok((await uploads()) > 0);
   appendFileSync(path, "more");
   await panel(page)
     .getByText(/cannot be read any more|changed while it was being uploaded/)
     .waitFor();
-  while ((await uploads()) > 0) await page.waitForTimeout(50);
+  await until("nothing of it is left", async () => (await uploads()) === 0);
   const there = await fetch(`${url}/api/v1/files/changing.bin`, { headers });
   assert.equal(there.status, 404);
   await slow(page, -1);
