@@ -10,21 +10,14 @@ use serde_json::Value;
 use crate::support::{Ran, Server, User, content, eventually};
 
 const SIZE: usize = 48 << 20;
-/// Slow enough to be caught in the middle.
-const RATE: &str = "24M";
+/// Slow enough to be caught in the middle, one chunk or piece after the other: with several at a
+/// time the first would be complete when all are nearly through.
+const SLOWLY: [&str; 4] = ["--bwlimit", "8M", "--transfers", "1"];
 
 fn begin_upload(user: &User) -> Child {
     user.write("big", content("interrupted", SIZE));
-    let args = [
-        "upload",
-        "big",
-        "--bwlimit",
-        RATE,
-        "--json",
-        "--retries",
-        "20",
-    ];
-    let child = user.command(&args).spawn().unwrap();
+    let args = ["upload", "big", "--json", "--retries", "20"];
+    let child = user.command(&args).args(SLOWLY).spawn().unwrap();
     // At least one chunk is complete on the server.
     eventually(|| {
         let uploads = user.run(&["uploads", "--json"]).ok().lines();
@@ -139,10 +132,8 @@ fn begin_download(user: &User) -> Child {
     user.write("big", content("download", SIZE));
     user.run(&["upload", "big"]).ok();
     fs::remove_file(user.path("big")).unwrap();
-    let child = user
-        .command(&["download", "/big", "--bwlimit", RATE])
-        .spawn()
-        .unwrap();
+    let args = ["download", "/big"];
+    let child = user.command(&args).args(SLOWLY).spawn().unwrap();
     eventually(|| {
         user.path(".big.cloudstore-part.json")
             .exists()

@@ -189,7 +189,7 @@ async fn trusted_proxies_name_the_client_and_have_any_number_of_connections() {
         let limits = Limits {
             max_connections_per_address: 1,
             trusted_proxies: proxies,
-            header_read_timeout: SHORT,
+            header_read_timeout: SHORT * 5,
             ..Limits::default()
         };
         let app = Router::new().route("/", whoami.clone());

@@ -1,6 +1,6 @@
 //! Files and folders: listing, making, moving, deleting, and names of every kind.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cloudstore_proto::http::{Entry, Listing};
 use reqwest::Method;
@@ -272,15 +272,22 @@ async fn a_folder_moves_with_everything_in_it_at_once() {
     futures::future::join_all(puts).await;
     user.mkdir("/small").await.status(201);
     user.mkdir("/other").await.status(201);
-    let start = Instant::now();
-    user.rename("/small", "/other/small").await.status(200);
-    let small = start.elapsed();
-    let start = Instant::now();
-    let moved: Entry = user.rename("/tree", "/other/tree").await.json(200);
-    let large = start.elapsed();
-    assert!(matches!(moved, Entry::Folder(folder) if folder.path == "/other/tree"));
+    let mut quickest = [Duration::MAX; 2];
+    for back_first in [false, true, true] {
+        for (quickest, name) in quickest.iter_mut().zip(["small", "tree"]) {
+            let (here, there) = (format!("/{name}"), format!("/other/{name}"));
+            if back_first {
+                user.rename(&there, &here).await.status(200);
+            }
+            let start = Instant::now();
+            let moved: Entry = user.rename(&here, &there).await.json(200);
+            *quickest = start.elapsed().min(*quickest);
+            assert!(matches!(moved, Entry::Folder(folder) if folder.path == there));
+        }
+    }
+    let [small, large] = quickest;
     assert!(
-        large < small * 20 + std::time::Duration::from_millis(200),
+        large < small * 20 + Duration::from_millis(200),
         "{large:?}, {small:?}"
     );
     user.try_stat("/tree").await.problem(404, "not-found");

@@ -9,6 +9,9 @@ use crate::support::{Raw, TestStack};
 const MIB: usize = 1 << 20;
 /// The server's choice for files of ordinary size.
 const CHUNK: usize = 8 * MIB;
+/// The place of a sender who is gone or silent is free within seconds; those who want it wait 30 s at
+/// most.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn chunk_line(id: &str, index: u64) -> String {
     format!("PUT /api/v1/uploads/{id}/chunks/{index}")
@@ -30,8 +33,9 @@ async fn after_a_cut_connection_the_chunk_is_sent_again() {
     let start = Instant::now();
     user.put_part(&upload, 0, &content).await;
     assert!(
-        start.elapsed() < Duration::from_secs(6),
-        "its place is free within seconds"
+        start.elapsed() < PATIENCE,
+        "its place is free within seconds: {:?}",
+        start.elapsed()
     );
     user.put_part(&upload, 1, &content).await;
     user.complete(&upload.id).await;
@@ -52,11 +56,7 @@ async fn a_stalled_sender_gives_way_to_a_new_one() {
     stalled.send(&vec![0xAA; 3 * MIB]).await;
     let start = Instant::now();
     user.put_part(&upload, 0, &content).await;
-    assert!(
-        start.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     // Late bytes of the first one change nothing.
     let _ = stalled.try_send(&vec![0xAA; 5 * MIB]).await;
     user.complete(&upload.id).await;

@@ -297,11 +297,11 @@ async fn what_nobody_knows_is_swept_and_what_is_foreign_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_uploads_are_removed_with_their_reservation() {
-    let mut local = Local::with(|config| config.upload.upload_lifetime = 1).await;
+    let mut local = Local::with(|config| config.upload.upload_lifetime = 5).await;
     let user = local.user().await;
-    let upload = user.begin("/expires", CHUNK + 1).await;
-    user.put_part(&upload, 0, &user.content("expires", CHUNK + 1))
-        .await;
+    let content = user.content("expires", CHUNK + 1);
+    let upload = user.begin("/expires", content.len()).await;
+    user.put_part(&upload, 0, &content).await;
     // The sweep runs once a minute, and at the start for what ran out while the server was down.
     crate::support::eventually("its time is over", async || {
         let expires = &upload.expires_at;

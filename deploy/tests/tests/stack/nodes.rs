@@ -21,8 +21,9 @@ async fn upload_node_killed() {
         run.lasts(OUTAGE).await;
         run.during(stack.start(&[node])).await;
         run.say("it is back");
-        run.check_now().await;
+        // By then everybody has heard of it.
         run.progress(15).await;
+        run.check_now().await;
     }
     run.assert_unbroken(&[Kind::Read, Kind::Change]);
     run.finish().await;

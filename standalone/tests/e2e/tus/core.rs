@@ -151,7 +151,7 @@ async fn a_silent_sender_gives_way_and_keeps_what_it_sent() {
     let at = user.tus_offset(&path).await;
     assert!((MIB..=sent).contains(&at), "{at}");
     assert!(
-        start.elapsed() < Duration::from_secs(5),
+        start.elapsed() < Duration::from_secs(20),
         "{:?}",
         start.elapsed()
     );

@@ -70,7 +70,7 @@ async fn damage_is_forgotten_and_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_upload_is_gone_with_its_reservation() {
-    let local = Local::with(|config| config.upload.upload_lifetime = 2).await;
+    let local = Local::with(|config| config.upload.upload_lifetime = 5).await;
     let user = local.user().await;
     let path = user.tus_begin("expiring", 10).await;
     let answer = user.tus_patch(&path, 0, b"0123").await.status(204);
