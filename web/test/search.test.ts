@@ -17,11 +17,15 @@ const entry = (name: string) => ({ kind: "folder", id: name, path: `/${name}` })
 
 vi.mock("../src/app/services", () => ({
   api: {
-    list: async (_path: string, { cursor }: { cursor?: string }) => ({
-      kind: "folder",
-      entries: (cursor ? rest : listed).map(entry),
-      next_cursor: cursor || rest.length === 0 ? undefined : "next",
-    }),
+    list: async (_path: string, { cursor }: { cursor?: string }, signal: AbortSignal) => {
+      await settled();
+      signal.throwIfAborted();
+      return {
+        kind: "folder",
+        entries: (cursor ? rest : listed).map(entry),
+        next_cursor: cursor || rest.length === 0 ? undefined : "next",
+      };
+    },
     search: (_path: string, q: string, _limit: number, signal: AbortSignal) =>
       new Promise((resolve) => {
         const answer = (names: string[], more = false) =>
@@ -79,7 +83,8 @@ describe("the next page", () => {
       const under = first();
       const anew = folder.reload();
       void folder.more();
-      await Promise.all([under, anew]);
+      // And again.
+      await Promise.all([under, anew, folder.reload()]);
       expect(shown(folder)).toEqual(["a", "b"]);
     }
     expect(folder.loading.value).toBe(false);

@@ -35,7 +35,7 @@ export class Folder {
   private isFresh = true;
   private cursor: string | undefined;
   private request: AbortController | undefined;
-  /** The next page is wanted, and something else was on its way. */
+  /** The next page is wanted, and has not come yet. */
   private moreWanted = false;
 
   constructor(path: string) {
@@ -69,7 +69,8 @@ export class Folder {
       const paths = new Set(entries.map((entry) => entry.path));
       this.select([...this.selected.value].filter((path) => paths.has(path)));
     } catch (error) {
-      this.moreWanted = false;
+      // Not if another reload has taken over: it goes on with what is wanted.
+      if (this.request === request) this.moreWanted = false;
       if (!request.signal.aborted) this.error.value = error;
     } finally {
       if (this.request === request) this.loading.value = false;
