@@ -193,7 +193,7 @@ pub struct Engine {
     /// such an upload makes it go on.
     waiting: Mutex<HashMap<Uuid, Waiting>>,
     /// What direct uploads reserved and nobody took back yet.
-    unreleased: Mutex<reservation::Waiting>,
+    unreleased: Mutex<reservation::Unreleased>,
     /// Whole contents that may be read to verify something.
     readings: Arc<Semaphore>,
     /// Free bytes of accounts, a moment ago.

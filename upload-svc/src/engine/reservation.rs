@@ -11,7 +11,7 @@ use cloudstore_proto::upload::{
     BeginUpload, BeginUploadsRequest, CancelUploadRequest, InstantPolicy, begin_result,
 };
 use cloudstore_service::{
-    Problem,
+    Kind, Problem,
     rpc::{DEADLINE, deadline},
 };
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use super::{
 
 /// Reservations that wait to be given back, about 60 bytes each. What is more than that lasts until
 /// the upload expires or this node starts again.
-const MAX_WAITING: usize = 100_000;
+const MAX_UNRELEASED: usize = 100_000;
 /// A reservation without an answer may yet be made, but not later than dbproxy gives a call up.
 /// Before that it cannot be given back for certain.
 const SETTLED_AFTER: Duration = DEADLINE.saturating_mul(2);
@@ -32,7 +32,7 @@ const SETTLED_AFTER: Duration = DEADLINE.saturating_mul(2);
 const PAUSE: Duration = Duration::from_secs(20);
 
 /// Reservations to give back, by upload.
-pub(super) type Waiting = HashMap<Uuid, Reservation>;
+pub(super) type Unreleased = HashMap<Uuid, Reservation>;
 
 pub(super) struct Reservation {
     account: Uuid,
@@ -128,21 +128,17 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err(status) => {
-                let error = Error::from(status);
+            Err(status) => match Problem::from(status) {
                 // Nothing was reserved, or it became a file.
-                if is_definite(&error) {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            }
+                problem if matches!(problem.kind(), Kind::NotFound | Kind::UploadGone) => Ok(()),
+                problem => Err(Error::Metadata(problem)),
+            },
         }
     }
 
     fn release_later(&self, account: Uuid, id: Uuid, pause: Duration) {
         let mut waiting = self.unreleased();
-        if waiting.len() >= MAX_WAITING && !waiting.contains_key(&id) {
+        if waiting.len() >= MAX_UNRELEASED && !waiting.contains_key(&id) {
             tracing::warn!(upload = %id, "a reservation lasts until its upload expires");
             return;
         }
@@ -150,7 +146,7 @@ impl Engine {
         waiting.insert(id, Reservation { account, due });
     }
 
-    fn unreleased(&self) -> MutexGuard<'_, Waiting> {
+    fn unreleased(&self) -> MutexGuard<'_, Unreleased> {
         self.unreleased
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
